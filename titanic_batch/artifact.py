@@ -1,0 +1,107 @@
+"""A model as a file: its bytes, its digest and its manifest, looked at without building anything.
+
+A ``.skops`` file is skops' own zip with ``manifest.json`` as one more member; the zip's comment, its last 64 bytes, is
+the SHA-256 of all bytes before it, so that damage is noticed before anything is unpacked. (Against malice there is the
+pin: the file's own digest.) A ``.joblib`` file is a pickle of the plain pipeline; all that can be said of it without
+running it is its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from titanic_batch.errors import ModelError, UsageError
+
+FORMAT = "titanic-batch model"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+_COMMENT_BYTES = 64
+
+ModelFormat = Literal["skops", "joblib"]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model file that is whole and, where a pin was given, the pinned one.
+
+    ``sha256`` is what ``sha256sum`` prints of it. ``manifest`` is None for a ``.joblib``.
+    """
+
+    name: str
+    format: ModelFormat
+    content: bytes
+    sha256: str
+    manifest: dict[str, Any] | None
+
+
+def model_format(name: str) -> ModelFormat:
+    """Return the format that a model's suffix tells.
+
+    Raises
+    ------
+    UsageError
+    """
+    for known in ("skops", "joblib"):
+        if name.lower().endswith(f".{known}"):
+            return known
+    raise UsageError(f"a model is a .skops or a .joblib file, and {name} is called neither.")
+
+
+def read_artifact(name: str, sha256: str | None = None) -> Artifact:
+    """Read a model file. ``sha256`` pins it: the digest that it must have, in hex.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, no model, of a newer format, or not the pinned one.
+    UsageError
+        It is called neither ``.skops`` nor ``.joblib``.
+    """
+    kind = model_format(name)
+    try:
+        with open(name, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise ModelError(f"the model {name} can't be read ({error.strerror}): check --model.") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and not hmac.compare_digest(digest, sha256.strip().lower()):
+        raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")
+    manifest = _manifest(name, content) if kind == "skops" else None
+    return Artifact(os.fspath(name), kind, content, digest, manifest)
+
+
+def with_manifest(archive: bytes, manifest: dict[str, Any]) -> bytes:
+    """Return a skops archive with the manifest as one more member, and sealed with its digest."""
+    buffer = io.BytesIO(archive)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(MANIFEST, json.dumps(manifest, indent=2))
+        file.comment = b"0" * _COMMENT_BYTES
+    body = buffer.getvalue()[:-_COMMENT_BYTES]
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def _manifest(name: str, content: bytes) -> dict[str, Any]:
+    body, seal = content[:-_COMMENT_BYTES], content[-_COMMENT_BYTES:]
+    if not content.startswith(b"PK"):
+        raise ModelError(f"{name} is no model: make one with titanic fit -o {name}.")
+    if hashlib.sha256(body).hexdigest().encode() != seal:
+        raise ModelError(f"the model {name} is damaged, or was not made by titanic fit: copy it again.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            manifest = json.loads(file.read(MANIFEST))
+        known = manifest["format"] == FORMAT and isinstance(manifest["format_version"], int)
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        known = False
+    if not known:
+        raise ModelError(f"{name} is no model: make one with titanic fit -o {name}.")
+    if manifest["format_version"] > FORMAT_VERSION:
+        raise ModelError(f"the model {name} is of a newer format than this version reads: install the newer version.")
+    assert isinstance(manifest, dict)  # noqa: S101  # it was subscripted by names above
+    return manifest

@@ -1,0 +1,335 @@
+"""The jobs: read, judge, score, write, publish; and say what was done.
+
+Nothing here prints or exits. What a run comes to is a `RunReport`, also where the data broke the contract: then its
+``failure`` says how. Errors are raised for all that keeps a run from getting that far.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+import pyarrow as pa
+
+from titanic_batch.columns import STRING
+from titanic_batch.errors import UsageError
+from titanic_batch.judging import Judge, JudgedBlock
+from titanic_batch.parquet_blocks import as_text
+from titanic_batch.publishing import PRIVATE, STDOUT, Publication, is_stream, remove, writing
+from titanic_batch.sources import Format, InputTable, Source, find_sources, format_of
+from titanic_batch.tables import RejectsWriter, TableWriter
+from titanic_batch.validation import Contract
+
+PROBABILITY = "Probability"
+FIRST_ROWS = 5
+
+Progress = Callable[[int, int, int | None], None]
+"""Called with the rows judged so far, how much of the input that is, and how much there is (None: not known)."""
+
+Scores = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
+"""Takes accepted rows and returns their labels (int8) and probabilities (float64)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLimit:
+    """How many rejected rows a run bears: a number, or a share of all rows in percent."""
+
+    rows: int = 0
+    percent: Decimal | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> RejectLimit:
+        """Return the limit that ``N`` or ``P%`` stands for.
+
+        Raises
+        ------
+        UsageError
+        """
+        try:
+            if text.endswith("%"):
+                limit = cls(percent=Decimal(text[:-1]))
+                valid = limit.percent is not None and 0 <= limit.percent <= 100
+            else:
+                limit = cls(rows=int(text))
+                valid = limit.rows >= 0
+        except (InvalidOperation, ValueError):
+            valid = False
+        if not valid:
+            raise UsageError(
+                f"{text} is no limit of rejects: give a number of rows, 0 or more, or a share such as 2.5%."
+            )
+        return limit
+
+    def is_passed(self, rejected: int, rows: int) -> bool:
+        """Tell whether so many rejected of so many rows are too many."""
+        if self.percent is not None:
+            return 100 * rejected > self.percent * rows
+        return rejected > self.rows
+
+    def __str__(self) -> str:
+        return str(self.rows) if self.percent is None else f"{self.percent}%"
+
+
+@dataclass(slots=True)
+class RuleCount:
+    """How many rows break a rule, and which of them come first, as (source, row number) pairs."""
+
+    rule: str
+    column: str | None
+    rows: int = 0
+    first_rows: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did.
+
+    ``rows`` is ``accepted`` plus ``rejected``; a row that breaks several rules is rejected once, and counted with each
+    of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well.
+    """
+
+    sources: list[str]
+    rows: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    rules: list[RuleCount] = field(default_factory=list)
+    output: str | None = None
+    rejects: str | None = None
+    failure: str | None = None
+
+    def count(self, block: JudgedBlock) -> None:
+        """Add the rows of a block."""
+        self.rows += block.count
+        self.accepted += block.output.num_rows
+        self.rejected += len(block.rejected)
+        known = {(rule.rule, rule.column): rule for rule in self.rules}
+        for problem in block.problems:
+            rule = known.get((problem.rule, problem.column))
+            if rule is None:
+                rule = known[problem.rule, problem.column] = RuleCount(problem.rule, problem.column)
+                self.rules.append(rule)
+            rule.rows += len(problem.rows)
+            room = FIRST_ROWS - len(rule.first_rows)
+            rule.first_rows += [
+                (block.table.source.name, int(row) + block.first_row) for row in problem.rows[:room].tolist()
+            ]
+
+    def close(self, limit: RejectLimit, min_rows: int) -> None:
+        """Check the sums, and what the data had to be."""
+        if self.rows != self.accepted + self.rejected:
+            raise AssertionError(f"{self.rows} rows in, but {self.accepted} accepted and {self.rejected} rejected")
+        self.rules.sort(key=lambda rule: (-rule.rows, rule.rule, rule.column or ""))
+        if limit.is_passed(self.rejected, self.rows):
+            broken = ", ".join(f"{rule.rule} {rule.column or 'row'}: {rule.rows}" for rule in self.rules)
+            self.failure = f"{self.rejected} of {self.rows} rows rejected, {limit} allowed ({broken})"
+        elif self.rows < min_rows:
+            self.failure = f"{self.rows} rows, at least {min_rows} expected"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What to read and what it must be, the same for each job."""
+
+    names: Sequence[str]
+    format: Format | None = None
+    max_rejects: RejectLimit = RejectLimit()
+    min_rows: int = 0
+    rejects: str | None = None
+    jobs: int = 1
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedColumns:
+    """What a row of predictions holds: its key, the columns to keep, the label and the probability.
+
+    ``label`` names the predicted column. ``provenance`` goes into Parquet's metadata.
+    """
+
+    label: str
+    scores: Scores
+    keep: Sequence[str] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def schema(self, contract: Contract, tables: Sequence[InputTable]) -> pa.Schema:
+        """Return the schema of predictions for some tables: kept columns as they stand there, as text if they differ.
+
+        Raises
+        ------
+        UsageError
+            A column to keep is one that is written anyway.
+        """
+        written = [contract.key, *self.keep, self.label, PROBABILITY]
+        if twice := {name for name in written if written.count(name) > 1}:
+            raise UsageError(f"{', '.join(sorted(twice))} is written anyway, or kept twice: leave it out of --keep.")
+        fields = [(contract.key, contract.types[contract.key])]
+        for name in self.keep:
+            kinds = {contract.types.get(name) or table.type_of(name) for table in tables}
+            kind = kinds.pop() if len(kinds) == 1 else pa.string()
+            fields.append((name, pa.string() if kind == STRING else kind))
+        fields += [(self.label, pa.int8()), (PROBABILITY, pa.float64())]
+        return pa.schema(fields, metadata=dict(self.provenance))
+
+    def of(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+        """Return the predictions for accepted rows."""
+        labels, probabilities = self.scores(rows)
+        carried = [_as(rows[field.name], field.type) for field in schema if field.name in rows.column_names]
+        return pa.table([*carried, labels, probabilities], schema=schema)
+
+
+def score(
+    inputs: Inputs, contract: Contract, columns: PredictedColumns, output: str, output_format: Format | None = None
+) -> RunReport:
+    """Score the inputs into one file of predictions.
+
+    The predictions appear only when every row was judged and not too many were rejected; the rejects appear also where
+    they were. Without a name of their own the rejects go beside the output, as ``<output>.rejects.csv``, and a run
+    without any removes such a file.
+
+    Raises
+    ------
+    DataError, InputError, TransferError
+        An input can't be opened, or read to its end, or its columns are not those of the contract.
+    OutputBusyError, OutputError, TransferError
+        An output can't be created or written.
+    UsageError
+        The names of inputs and outputs contradict each other.
+    """
+    sources = find_sources(inputs.names, inputs.format)
+    to_stream = output == STDOUT or is_stream(output)
+    if to_stream and inputs.rejects is None and inputs.max_rejects != RejectLimit():
+        raise UsageError("rejects have no place beside a stream: name a file with --rejects, or allow none.")
+    rejects = inputs.rejects or (None if to_stream else f"{output}.rejects.csv")
+    _check_names(sources, [output, rejects])
+    output_format = output_format or format_of(output, "--output-format")
+    with ExitStack() as stack:
+        judge = Judge(contract, lambda rows: columns.of(rows, schema), columns.keep, fields=rejects is not None)
+        tables = _opened(sources, judge, stack)
+        schema = columns.schema(contract, tables)
+        publication = stack.enter_context(Publication())
+        rejects_file = _Rejects(rejects, tables, publication, stack)
+        predictions = publication.add(output)
+        with writing(predictions.name):
+            writer = stack.enter_context(TableWriter(predictions.file, output_format, schema))
+
+        def write(block: JudgedBlock) -> None:
+            with writing(predictions.name):
+                writer.write(block.output)
+
+        report = _run(inputs, judge, tables, rejects_file, write)
+        with writing(predictions.name):
+            writer.close()
+        if report.failure:
+            publication.drop(predictions)
+        else:
+            report.output = predictions.name
+        report.rejects = rejects_file.close(report.rejected, is_default=inputs.rejects is None)
+        publication.publish()
+    return report
+
+
+def validate(
+    inputs: Inputs, contract: Contract, on_accepted: Callable[[pa.Table], None] = lambda rows: None
+) -> RunReport:
+    """Judge the inputs as `score` does, and write nothing but the rejects, where a file for them is named.
+
+    ``on_accepted`` gets the accepted rows, table by table, with the contract's columns and types.
+
+    Raises
+    ------
+    DataError, InputError, OutputBusyError, OutputError, TransferError, UsageError
+        As `score` does.
+    """
+    sources = find_sources(inputs.names, inputs.format)
+    _check_names(sources, [inputs.rejects])
+    with ExitStack() as stack:
+        judge = Judge(contract, fields=inputs.rejects is not None)
+        tables = _opened(sources, judge, stack)
+        publication = stack.enter_context(Publication())
+        rejects_file = _Rejects(inputs.rejects, tables, publication, stack)
+        report = _run(inputs, judge, tables, rejects_file, lambda block: on_accepted(block.output))
+        report.rejects = rejects_file.close(report.rejected, is_default=False)
+        publication.publish()
+    return report
+
+
+class _Rejects:
+    """The rejects file of a run, if it has one."""
+
+    def __init__(
+        self, name: str | None, tables: Sequence[InputTable], publication: Publication, stack: ExitStack
+    ) -> None:
+        self._name = name
+        self._publication = publication
+        if name is not None:
+            self._output = publication.add(name, PRIVATE)
+            columns = list(dict.fromkeys(column for table in tables for column in table.names))
+            with writing(name):
+                kind = format_of(name, "a rejects file so called")
+                self._writer = stack.enter_context(RejectsWriter(self._output.file, kind, columns))
+
+    def write(self, block: JudgedBlock) -> None:
+        if self._name is not None:
+            with writing(self._name):
+                self._writer.write(block)
+
+    def close(self, rejected: int, *, is_default: bool) -> str | None:
+        """Make the file ready to be published, and return its name; one that nobody named needs rejects to be there."""
+        if self._name is None:
+            return None
+        with writing(self._name):
+            self._writer.close()
+        if rejected or not is_default:
+            return self._name
+        self._publication.drop(self._output)
+        remove(self._name)
+        return None
+
+
+def _run(
+    inputs: Inputs,
+    judge: Judge,
+    tables: Sequence[InputTable],
+    rejects: _Rejects,
+    on_block: Callable[[JudgedBlock], None],
+) -> RunReport:
+    report = RunReport([table.source.name for table in tables])
+    sizes = [table.size for table in tables]
+    comparable = None not in sizes and len({table.source.format for table in tables}) == 1
+    total = sum(size or 0 for size in sizes) if comparable else None
+    done = 0
+    for block in judge.judged(tables, inputs.jobs):
+        report.count(block)
+        rejects.write(block)
+        on_block(block)
+        done += block.size
+        if inputs.progress is not None:
+            inputs.progress(report.rows, done, total)
+    report.close(inputs.max_rejects, inputs.min_rows)
+    return report
+
+
+def _opened(sources: Sequence[Source], judge: Judge, stack: ExitStack) -> list[InputTable]:
+    tables = [stack.enter_context(InputTable(source)) for source in sources]
+    for table in tables:
+        judge.require_columns(table)
+    return tables
+
+
+def _check_names(sources: Sequence[Source], outputs: Sequence[str | None]) -> None:
+    """Check that no file is written that is read, or written as two things."""
+    named = [name for name in outputs if name is not None and name != STDOUT and not is_stream(name)]
+    places = [os.path.realpath(name) for name in named]
+    inputs = {os.path.realpath(source.name) for source in sources if source.stream is None}
+    for name, place in zip(named, places, strict=True):
+        if place in inputs:
+            raise UsageError(f"{name} is an input and would be overwritten: name another output.")
+        if places.count(place) > 1:
+            raise UsageError(f"{name} is named for two outputs: name another file for the rejects.")
+
+
+def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == kind else as_text(column) if pa.types.is_string(kind) else column.cast(kind)

@@ -1,0 +1,304 @@
+"""The ``titanic`` command: parse, make one call, print, choose the exit code.
+
+What a command needs is imported when it runs, so that help, usage errors and completion are answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from titanic_batch import __version__, errors
+
+if TYPE_CHECKING:
+    from titanic_batch.batch import Inputs, Progress
+    from titanic_batch.model import Model
+    from titanic_batch.sources import Format
+
+EXIT_CODES: dict[type[errors.TitanicError], int] = {
+    errors.UsageError: 2,
+    errors.DataError: 65,
+    errors.InputError: 66,
+    errors.OutputError: 73,
+    errors.TransferError: 74,
+    errors.OutputBusyError: 75,
+    errors.ModelError: 78,
+}
+DATA_BROKE_THE_CONTRACT = EXIT_CODES[errors.DataError]
+READER_WENT_AWAY = 141
+
+
+class _Commands(typer.core.TyperGroup):
+    """Turns our errors, and no others, into a line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.TitanicError as error:
+            _say(str(error))
+            code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+            raise typer.Exit(code) from None
+        except BrokenPipeError:
+            # Whatever is still to be flushed at exit would only fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(READER_WENT_AWAY) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Predict who survived the Titanic: fit a model, check data, score files, serve requests.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+# Options that several commands share.
+InputsArgument = Annotated[
+    list[str], typer.Argument(help="Files, folders or globs of CSV or Parquet; - is stdin.", show_default=False)
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(help="csv, csv.gz, csv.zst or parquet, whatever the inputs are called.", show_default=False),
+]
+MaxRejects = Annotated[str, typer.Option(help="Rejected rows to bear: a number, or a share such as 2.5%.")]
+MinRows = Annotated[int, typer.Option(min=0, help="Fail if there are fewer rows.")]
+Rejects = Annotated[str | None, typer.Option(help="Write rejected rows here, with reasons.", show_default=False)]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", min=1, help="Threads. Default: the cores this process may use.", show_default=False),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="TITANIC_MODEL",
+        help="Model file. Default: ./model.skops if it is there, else the reference model.",
+        show_default=False,
+    ),
+]
+ModelDigest = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TITANIC_MODEL_SHA256", help="The SHA-256 that the model file must have, in hex.", show_default=False
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"titanic {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    # pandera reads these when it is imported; one of them would turn validation off.
+    for name in [name for name in os.environ if name.startswith("PANDERA_")]:
+        del os.environ[name]
+
+
+@app.command(epilog="Example: titanic score input.csv -o preds.parquet")
+def score(
+    inputs: InputsArgument,
+    output: Annotated[str, typer.Option("--output", "-o", help="Predictions: a CSV or Parquet file; - is stdout.")],
+    model: ModelOption = None,
+    model_sha256: ModelDigest = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A column to carry over. Repeatable.", show_default=False)
+    ] = None,
+    max_rejects: MaxRejects = "0",
+    min_rows: MinRows = 0,
+    rejects: Rejects = None,
+    jobs: Jobs = None,
+    input_format: InputFormat = None,
+    output_format: Annotated[
+        str | None, typer.Option(help="csv, csv.gz, csv.zst or parquet, whatever OUTPUT is called.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a prediction for every row: its key, Survived (0 or 1) and the probability.
+
+    Rows that break the contract are set aside with their reasons, in OUTPUT.rejects.csv. Where there are more of them
+    than --max-rejects, no predictions are written and the exit code is 65.
+    """
+    from titanic_batch import batch
+    from titanic_batch.schema import CONTRACT, LABEL
+
+    output_as = _format(output_format, "--output-format")
+    with _progress() as progress:
+        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress)
+        loaded = _model(model, model_sha256)
+        columns = batch.PredictedColumns(LABEL, loaded.scores(), keep or (), loaded.provenance)
+        report = batch.score(given, CONTRACT, columns, output, output_as)
+    if report.failure:
+        where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
+        _say(f"{report.failure}: no predictions written{where}.")
+        raise typer.Exit(DATA_BROKE_THE_CONTRACT)
+    if report.rejects and report.rejected:
+        _say(f"{report.rejected} of {report.rows} rows rejected: see {report.rejects}.")
+    if sys.stderr.isatty():
+        _say(f"{report.accepted} rows scored: see {report.output}.")
+
+
+@app.command(epilog="Example: titanic validate input.csv")
+def validate(
+    inputs: InputsArgument,
+    labelled: Annotated[bool, typer.Option("--labelled", help="Check the label too, as fit does.")] = False,
+    max_rejects: MaxRejects = "0",
+    min_rows: MinRows = 0,
+    rejects: Rejects = None,
+    jobs: Jobs = None,
+    input_format: InputFormat = None,
+) -> None:
+    """Check rows against the contract, exactly as score does, and say which rules are broken how often.
+
+    The exit code is 65 where more rows are rejected than --max-rejects.
+    """
+    from titanic_batch import batch, reports
+    from titanic_batch.schema import CONTRACT, LABELLED_CONTRACT
+
+    with _progress() as progress:
+        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress)
+        report = batch.validate(given, LABELLED_CONTRACT if labelled else CONTRACT)
+    print(reports.validation_text(report))
+    if report.failure:
+        raise typer.Exit(DATA_BROKE_THE_CONTRACT)
+
+
+@app.command(epilog="Example: titanic fit data/train.csv --holdout data/holdout.csv -o model.skops")
+def fit(
+    train: Annotated[
+        str | None,
+        typer.Argument(help="Labelled passengers. Default: those that the package carries.", show_default=False),
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="The model: a .skops or .joblib file.")] = "model.skops",
+    holdout: Annotated[
+        str | None, typer.Option(help="Labelled passengers to evaluate on that are not fitted on.", show_default=False)
+    ] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Search the notebook's grid for the best parameters.")] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the forest.", show_default=False)] = None,
+    max_rejects: MaxRejects = "0",
+    rejects: Rejects = None,
+    jobs: Jobs = None,
+) -> None:
+    """Fit the model, evaluate it by 10-fold cross-validation and on --holdout, and save it."""
+    from titanic_batch import batch, fitting, reports
+
+    limits = batch.Inputs([], max_rejects=batch.RejectLimit.parse(max_rejects), rejects=rejects, jobs=_jobs(jobs))
+    report = fitting.fit(train, output, limits, holdout=holdout, tune=tune, seed=seed)
+    print(reports.fit_text(report))
+
+
+@app.command(epilog="Example: titanic serve --model model.skops --port 8080")
+def serve(
+    model: ModelOption = None,
+    model_sha256: ModelDigest = None,
+    host: Annotated[str, typer.Option(envvar="TITANIC_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+) -> None:
+    """Answer requests: GET /ping, and POST /predict with passengers as CSV."""
+    from titanic_batch import app as web
+
+    loaded = _model(model, model_sha256)
+    web.serve(web.create_app(loaded), host, port)
+
+
+@app.command(epilog="Example: titanic inspect model.skops")
+def inspect(model: Annotated[str, typer.Argument(help="A model file.", show_default=False)]) -> None:
+    """Print what a model is, what it needs and how good it is, without building it."""
+    from titanic_batch import reports
+    from titanic_batch.artifact import read_artifact
+
+    print(reports.artifact_text(read_artifact(model)))
+
+
+def main() -> None:
+    """Run the command; the exit code is the process's."""
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        signal.signal(number, lambda *_, code=code: sys.exit(code))
+    app(prog_name="titanic")
+
+
+def _say(line: str) -> None:
+    print(f"titanic: {line}", file=sys.stderr)
+
+
+def _inputs(
+    names: Sequence[str],
+    max_rejects: str,
+    min_rows: int,
+    rejects: str | None,
+    jobs: int | None,
+    input_format: str | None,
+    progress: Progress | None,
+) -> Inputs:
+    from titanic_batch.batch import Inputs, RejectLimit
+
+    return Inputs(
+        names=names,
+        format=_format(input_format, "--input-format"),
+        max_rejects=RejectLimit.parse(max_rejects),
+        min_rows=min_rows,
+        rejects=rejects,
+        jobs=_jobs(jobs),
+        progress=progress,
+    )
+
+
+def _format(given: str | None, option: str) -> Format | None:
+    from titanic_batch.sources import FORMATS
+
+    for known in FORMATS:
+        if given == known:
+            return known
+    if given is not None:
+        raise errors.UsageError(f"{option} {given}: it is one of {', '.join(FORMATS)}.")
+    return None
+
+
+def _jobs(given: int | None) -> int:
+    from joblib import cpu_count
+
+    return given or int(cpu_count())
+
+
+def _model(name: str | None, sha256: str | None) -> Model:
+    from titanic_batch.model import resolve_model
+
+    model = resolve_model(name, sha256)
+    if model.is_reference:
+        _say("no model is named, so the reference model is used, fitted on the packaged passengers.")
+    return model
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Give what shows progress on stderr, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    started = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("0 rows", total=None)
+
+        def show(rows: int, done: int, total: int | None) -> None:
+            rate = rows / max(time.monotonic() - started, 1e-9)
+            bar.update(task, description=f"{rows:,} rows, {rate:,.0f} rows/s", completed=done, total=total)
+
+        yield show

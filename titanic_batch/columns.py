@@ -1,0 +1,207 @@
+"""One column into the type that the contract names, with the rows where that cannot be done.
+
+Text (a CSV) and Arrow arrays (a Parquet file) come to the same values: a whole number may be written ``3``, ``3.0`` or
+``+3``, or be stored as an integer, a decimal or a float; a missing value is the empty field, ``NA``, ``NaN``, ``nan``,
+``null``, an Arrow null or a float NaN. Strings come out dictionary-encoded, so that what follows looks at each
+distinct value and not at each row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+MISSING = ("", "NA", "NaN", "nan", "null")
+STRING = pa.dictionary(pa.int32(), pa.string())
+
+# The rules that a value can break before any check of the schema looks at it.
+TYPE = "type"
+NOT_FINITE = "not_finite"
+OUT_OF_RANGE = "out_of_range"
+ENCODING = "encoding"
+
+# A byte that is not UTF-8 travels as one of these characters of a private plane, so that all text stays valid and the
+# byte can be given back.
+_ESCAPE_BASE = 0x10FF00
+_ESCAPED = re.compile("[\U0010ff80-\U0010ffff]")
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,9})?", re.ASCII)
+_INT64 = range(-(2**63), 2**63)
+_NO_TEXT = pa.scalar(None, pa.string())
+
+_ESCAPED_BYTES = re.compile(b"\xf4\x8f[\xbe\xbf][\x80-\xbf]")
+_ESCAPE_ERRORS = "titanic_batch.escape"
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+def _escape_error(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(_ESCAPE_BASE + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_ESCAPE_ERRORS, _escape_error)
+
+
+def type_name(wanted: pa.DataType) -> str:
+    """Return how a message calls the type of a column."""
+    return "text" if wanted == STRING else "an integer" if pa.types.is_integer(wanted) else "a number"
+
+
+def escape(data: bytes) -> bytes:
+    """Return ``data`` as valid UTF-8, each byte that was not UTF-8 as a character of its own."""
+    return data.decode("utf-8", _ESCAPE_ERRORS).encode()
+
+
+def unescape(data: bytes) -> bytes:
+    """Return the bytes that ``data`` stood for before `escape`."""
+    return _ESCAPED_BYTES.sub(lambda match: bytes([ord(match.group().decode()) - _ESCAPE_BASE]), data)
+
+
+def printable(text: str) -> str:
+    """Return `escape`d text with each foreign byte written as ``\\xNN``."""
+    return _ESCAPED.sub(lambda match: f"\\x{ord(match.group()) - _ESCAPE_BASE:02x}", text)
+
+
+def is_text(found: pa.DataType) -> bool:
+    """Tell whether an Arrow type holds text."""
+    if pa.types.is_dictionary(found):
+        return is_text(found.value_type)
+    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+
+
+def is_compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Tell whether `from_arrow` can make ``wanted`` out of the Arrow type ``found``."""
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_dictionary(found):
+        return is_compatible(found.value_type, wanted)
+    if wanted == STRING:
+        return is_text(found)
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found))
+
+
+def encoded(strings: pa.Array) -> pa.DictionaryArray:
+    """Return strings, or a dictionary of them, as ``STRING`` with the spellings of a missing value as null."""
+    if not pa.types.is_dictionary(strings.type):
+        strings = pc.dictionary_encode(strings.cast(pa.string()))
+    elif strings.type != STRING:
+        strings = strings.cast(STRING)
+    missing = pc.is_in(strings.dictionary, pa.array(MISSING)).to_numpy(zero_copy_only=False)
+    if not missing.any():
+        return strings
+    present = pc.fill_null(strings.indices, 0).to_numpy()
+    null = missing[present]
+    if strings.null_count:
+        null |= strings.is_null().to_numpy(zero_copy_only=False)
+    return pa.DictionaryArray.from_arrays(pa.array(present, mask=null), strings.dictionary)
+
+
+def from_text(text: pa.StringArray, wanted: pa.DataType, *, escaped: bool) -> tuple[pa.Array, dict[str, Mask]]:
+    """Return text as an array of type ``wanted``, and for each broken rule the mask of its rows.
+
+    A row that breaks a rule, or was null, is null. ``escaped`` tells that the text may hold characters of `escape`.
+    """
+    broken: dict[str, Mask] = {}
+    if escaped:
+        foreign = pc.fill_null(pc.match_substring_regex(text, _ESCAPED.pattern), False)
+        text = pc.if_else(foreign, _NO_TEXT, text)
+        if pc.any(foreign).as_py():
+            broken[ENCODING] = _mask(foreign)
+    if wanted == STRING:
+        return encoded(text), broken
+    filled = pc.if_else(pc.is_in(text, pa.array(MISSING)), _NO_TEXT, text)
+    try:
+        return filled.cast(wanted), broken
+    except pa.ArrowInvalid:
+        plain = pc.match_substring_regex(
+            filled, r"^-?[0-9]{1,18}$" if pa.types.is_integer(wanted) else r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+        )
+        numbers = pc.if_else(plain, filled, _NO_TEXT).cast(wanted)
+        return _with_odd(numbers, filled, pc.fill_null(pc.invert(plain), False), wanted, broken, _number)
+
+
+def from_arrow(array: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, dict[str, Mask]]:
+    """Return an array of a compatible type as ``wanted``, and for each broken rule the mask of its rows.
+
+    A row that breaks a rule, or was null or NaN, is null.
+    """
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), wanted), {}
+    if wanted == STRING:
+        return encoded(array), {}
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_floating(array.type):
+        array = array.cast(pa.float64())
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, pa.float64()), array)
+    if not pa.types.is_integer(wanted):
+        return array.cast(wanted, safe=False), {}
+    try:
+        return array.cast(wanted), {}
+    except pa.ArrowInvalid:
+        odd = pc.is_valid(array)
+        return _with_odd(pa.nulls(len(array), wanted), array, odd, wanted, {}, _whole)
+
+
+def _with_odd(
+    numbers: pa.Array,
+    values: pa.Array,
+    odd: pa.BooleanArray,
+    wanted: pa.DataType,
+    broken: dict[str, Mask],
+    convert: Callable[[Any, pa.DataType], Any],
+) -> tuple[pa.Array, dict[str, Mask]]:
+    """Fill ``numbers`` where ``odd`` with what ``convert`` makes of each distinct value there."""
+    rows = np.flatnonzero(_mask(odd))
+    distinct = pc.dictionary_encode(values.take(pa.array(rows)))
+    results = [convert(value, wanted) for value in distinct.dictionary.to_pylist()]
+    codes = distinct.indices.to_numpy()
+    for rule in {result for result in results if isinstance(result, str)}:
+        mask = broken.setdefault(rule, np.zeros(len(values), dtype=np.bool_))
+        mask[rows] |= np.array([result == rule for result in results])[codes]
+    converted = pa.array([None if isinstance(result, str) else result for result in results], wanted)
+    return pc.replace_with_mask(numbers, odd, converted.take(distinct.indices)), broken
+
+
+def _number(text: str, wanted: pa.DataType) -> Any:
+    """Return the number that one text stands for, or the name of the rule that it breaks."""
+    trimmed = pa.scalar(text.strip(" \t"))
+    if pa.types.is_integer(wanted):
+        try:
+            return trimmed.cast(wanted).as_py()
+        except pa.ArrowInvalid:
+            pass
+        if _DECIMAL.fullmatch(trimmed.as_py()):
+            return _whole(Decimal(trimmed.as_py()), wanted)
+    try:
+        number = trimmed.cast(pa.float64()).as_py()
+    except pa.ArrowInvalid:
+        return TYPE
+    if pa.types.is_integer(wanted):
+        return None if np.isnan(number) else NOT_FINITE if np.isinf(number) else TYPE
+    return number
+
+
+def _whole(value: Any, wanted: pa.DataType) -> Any:
+    """Return a number as an integer, or the name of the rule that it breaks."""
+    if isinstance(value, float) and np.isinf(value):
+        return NOT_FINITE
+    if isinstance(value, Decimal) and value.adjusted() > 19:
+        return OUT_OF_RANGE
+    if value != int(value):
+        return TYPE
+    return int(value) if int(value) in _INT64 else OUT_OF_RANGE
+
+
+def _mask(values: pa.Array) -> Mask:
+    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask

@@ -1,0 +1,274 @@
+"""A CSV as a stream of blocks that end where a row ends, each to be parsed on its own.
+
+One thread reads bytes and looks for row ends; the costly part, parsing, is left to whoever takes the block. A quoted
+field may hold line ends, so the quotes are counted. That is right as long as every quote opens or closes a field; where
+a block has another one (``5" gun``, say), a slower scan finds the row ends exactly as the parser sees them.
+
+A block is parsed with the contract's types at once. Only where that fails is it parsed again as text, and each field
+looked at: one odd field never changes what becomes of its neighbours.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from titanic_batch.columns import MISSING, STRING, encoded, escape, from_text
+from titanic_batch.errors import DataError
+from titanic_batch.rows import Fields, Problem, Rows
+
+WRONG_FIELD_COUNT = "wrong_field_count"
+UNCLOSED_QUOTE = "unclosed_quote"
+BLOCK_BYTES = 16 * 2**20
+MAX_ROW_BYTES = 128 * 2**20  # a quote that is never closed must not make us hold the file
+
+_QUOTE, _COMMA, _LF, _CR = b'",\n\r'
+_FIELD = rb'(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+|)'
+_ROW = re.compile(_FIELD + rb"(?:," + _FIELD + rb")*+(?:\r\n|\n|\r)")
+
+
+@dataclass(frozen=True, slots=True)
+class CsvBlock:
+    """Whole rows of a CSV, without the header.
+
+    ``unclosed`` tells that the last row is swallowed by a quote that is never closed.
+    """
+
+    names: tuple[str, ...]
+    data: bytes
+    unclosed: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, uncompressed, that this block stands for."""
+        return len(self.data)
+
+    def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
+        """Return the columns that ``types`` names, each of its type (None: text as it stands)."""
+        if not self.unclosed:
+            wanted = {name: kind or pa.string() for name, kind in types.items()}
+            try:
+                table = self._parse(self.data, wanted, handler=None)
+            except pa.ArrowInvalid:
+                pass
+            else:
+                return Rows(_with_missing(table, types))
+        return self._read_text(types)
+
+    def fields(self, rows: NDArray[np.int64]) -> Fields:
+        """Return the given rows as they stood, every column of the file, text as `columns.escape` leaves it."""
+        table, lines, _ = self._text(list(self.names))
+        table = table.take(pa.array(rows))
+        row_lines = [lines.get(row) for row in rows.tolist()]
+        if lines:
+            columns = table.to_pydict()
+            for position, line in enumerate(row_lines):
+                values = next(csv.reader(io.StringIO(line, newline="")), []) if line is not None else []
+                for name, value in zip(self.names, values, strict=False):
+                    columns[name][position] = value
+            table = pa.table(columns, schema=table.schema)
+        return Fields(table, row_lines)
+
+    def _read_text(self, types: Mapping[str, pa.DataType | None]) -> Rows:
+        table, lines, escaped = self._text(list(types))
+        problems = []
+        if self.unclosed:
+            problems.append(Problem(UNCLOSED_QUOTE, None, np.array([0])))
+        elif lines:
+            problems.append(Problem(WRONG_FIELD_COUNT, None, np.array(sorted(lines))))
+        columns = []
+        for name, wanted in types.items():
+            column, broken = from_text(table[name].combine_chunks(), wanted or pa.string(), escaped=escaped)
+            columns.append(column)
+            problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
+        return Rows(pa.table(columns, names=list(types)), problems)
+
+    def _text(self, names: list[str]) -> tuple[pa.Table, dict[int, str], bool]:
+        """Return all rows as text, the lines of those that have not as many fields as the header, and if it is escaped.
+
+        A row whose fields don't fit is null in the table.
+        """
+        try:
+            self.data.decode("utf-8")
+        except UnicodeDecodeError:
+            data, escaped = escape(self.data), True
+        else:
+            data, escaped = self.data, False
+        if self.unclosed:
+            nothing = pa.table({name: pa.nulls(1, pa.string()) for name in names})
+            return nothing, {0: data.decode("utf-8")}, escaped
+        lines: dict[int, str] = {}
+
+        def set_aside(row: pyarrow.csv.InvalidRow) -> str:
+            lines[row.number - 1] = row.text
+            return "skip"
+
+        table = self._parse(data, dict.fromkeys(names, pa.string()), set_aside)
+        if lines:
+            count = table.num_rows + len(lines)
+            outside = np.zeros(count, dtype=np.bool_)
+            outside[list(lines)] = True
+            table = table.take(pa.array(np.cumsum(~outside) - 1, mask=outside))
+        return table, lines, escaped
+
+    def _parse(
+        self,
+        data: bytes,
+        types: Mapping[str, pa.DataType],
+        handler: Callable[[pyarrow.csv.InvalidRow], str] | None,
+    ) -> pa.Table:
+        if not data.strip(b"\r\n"):
+            return pa.table({name: pa.array([], kind) for name, kind in types.items()})
+        return pyarrow.csv.read_csv(
+            pa.BufferReader(data),
+            pyarrow.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=len(data) + 1),
+            pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handler),
+            pyarrow.csv.ConvertOptions(
+                column_types=types, include_columns=list(types), null_values=MISSING, strings_can_be_null=False
+            ),
+        )
+
+
+def _with_missing(table: pa.Table, types: Mapping[str, pa.DataType | None]) -> pa.Table:
+    """Return the table with the spellings of a missing value as null in the contract's string columns."""
+    for position, (name, wanted) in enumerate(types.items()):
+        if wanted == STRING:
+            table = table.set_column(position, name, encoded(table[name].combine_chunks()))
+    return table
+
+
+class CsvSplitter:
+    """Cut a stream of bytes into a header and blocks of whole rows.
+
+    Parameters
+    ----------
+    stream
+        What to read, from its beginning.
+    block_bytes
+        About how many bytes a block has; at least one row.
+
+    Attributes
+    ----------
+    header : bytes
+        The first row that is not blank, without its line end and without a byte-order mark.
+    """
+
+    def __init__(self, stream: BinaryIO, block_bytes: int = BLOCK_BYTES) -> None:
+        self._stream = stream
+        self._block_bytes = block_bytes
+        self._rest = b""
+        self._at_end = False
+        self.header = self._take_header()
+
+    def blocks(self, names: tuple[str, ...]) -> Iterator[CsvBlock]:
+        """Yield the blocks, each with at least one row, in order; the stream is read as they are asked for."""
+        while self._rest or not self._at_end:
+            while not (end := last_row_end(self._rest)) and not self._at_end:
+                self._check_row_length()
+                self._fill(self._block_bytes)
+            if self._at_end and not _opens_quote(self._rest[end:]):
+                end = len(self._rest)  # the last row needs no line end
+            if end:
+                data, self._rest = self._rest[:end], self._rest[end:]
+                if data.strip(b"\r\n"):
+                    yield CsvBlock(names, data)
+                self._fill(self._block_bytes - len(self._rest))
+            elif self._rest:
+                yield CsvBlock(names, self._rest, unclosed=True)
+                return
+
+    def _take_header(self) -> bytes:
+        self._fill(self._block_bytes)
+        if self._rest.startswith(codecs.BOM_UTF8):
+            self._rest = self._rest[len(codecs.BOM_UTF8) :]
+        while True:
+            match = _ROW.match(self._rest)
+            # A match that takes all there is may go on in what is not read yet: \r may be the half of \r\n.
+            if match and (self._at_end or match.end() < len(self._rest)):
+                end = match.end()
+            elif self._at_end:
+                end = len(self._rest)
+            else:
+                self._check_row_length()
+                self._fill(self._block_bytes)
+                continue
+            header, self._rest = self._rest[:end], self._rest[end:]
+            if header.strip(b"\r\n") or not self._rest:
+                return header.strip(b"\r\n")
+
+    def _fill(self, count: int) -> None:
+        chunks = [self._rest]
+        while count > 0 and not self._at_end:
+            chunk = self._stream.read(count)
+            self._at_end = not chunk
+            chunks.append(chunk)
+            count -= len(chunk)
+        self._rest = b"".join(chunks)
+
+    def _check_row_length(self) -> None:
+        if len(self._rest) > MAX_ROW_BYTES:
+            raise DataError(
+                f"a row is longer than {MAX_ROW_BYTES >> 20} MiB: is a quote opened that is never closed? "
+                "Fix the quotes and try again."
+            )
+
+
+def last_row_end(data: bytes) -> int:
+    """Return the offset just behind the last row that ends in ``data``, which starts at a row; 0 if none does."""
+    last = data.rfind(b"\n")
+    if last < 0:
+        # Only \r can end a row here. It may be the half of a \r\n, so the last byte doesn't count.
+        return _scan(data) if b"\r" in data[:-1] else 0
+    if b'"' not in data:
+        return last + 1
+    quotes = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _QUOTE)
+    before = int(np.searchsorted(quotes, last))
+    while before % 2 and last >= 0:  # inside a quoted field: go back to before it
+        last = data.rfind(b"\n", 0, int(quotes[before - 1]))
+        before = int(np.searchsorted(quotes, last)) if last >= 0 else 0
+    if last < 0 or not _well_quoted(data, quotes[:before]):
+        return _scan(data)
+    return last + 1
+
+
+def _well_quoted(data: bytes, quotes: NDArray[np.int64]) -> bool:
+    """Tell whether the quotes, in turn, open and close a field, or are doubled within one.
+
+    Then and only then an even number of quotes before a line end means that the line end is not quoted.
+    """
+    if not len(quotes):
+        return True
+    array = np.frombuffer(data, dtype=np.uint8)
+    opening, closing = quotes[::2], quotes[1::2]
+    before = array[np.maximum(opening - 1, 0)]
+    starts = (before == _COMMA) | (before == _LF) | (before == _CR) | (opening == 0)
+    starts[1:] |= opening[1:] == closing[: len(opening) - 1] + 1
+    after = array[np.minimum(closing + 1, len(array) - 1)]
+    ends = (after == _COMMA) | (after == _LF) | (after == _CR) | (after == _QUOTE)
+    return bool(starts.all() and ends.all())
+
+
+def _scan(data: bytes) -> int:
+    """Return what `last_row_end` does, row by row and exactly as the parser reads quotes."""
+    end = 0
+    while match := _ROW.match(data, end):
+        # A \r that is the last byte may be the half of a \r\n.
+        if match.end() == len(data) and data.endswith(b"\r"):
+            break
+        end = match.end()
+    return end
+
+
+def _opens_quote(data: bytes) -> bool:
+    """Tell whether ``data``, which starts at a row and holds no row end, opens a quote that it doesn't close."""
+    return _ROW.match(data + b"\n") is None

@@ -1,0 +1,46 @@
+"""What can go wrong that is no fault of the program, each as one exception.
+
+Every message is one line that says what is wrong and what to do, and holds no value out of a row. The library
+raises these; which exit code or HTTP status each leads to is decided where the command or the request ends.
+
+    TitanicError
+    ├── UsageError      the call contradicts itself
+    ├── DataError       the data breaks the contract as a whole: no header, a missing column, too many rejects
+    ├── InputError      an input cannot be opened
+    ├── OutputError     an output cannot be created
+    ├── OutputBusyError another run holds the output
+    ├── TransferError   reading or writing failed midway; trying again may help
+    └── ModelError      a model is missing, damaged, made for another schema, or not the pinned one
+"""
+
+
+class TitanicError(Exception):
+    """Base of every error that a user, a file or a machine can cause."""
+
+
+class UsageError(TitanicError):
+    """The call contradicts itself or asks for something that does not exist."""
+
+
+class DataError(TitanicError):
+    """The data breaks the contract."""
+
+
+class InputError(TitanicError):
+    """An input cannot be opened."""
+
+
+class OutputError(TitanicError):
+    """An output cannot be created."""
+
+
+class OutputBusyError(TitanicError):
+    """Another run holds the output."""
+
+
+class TransferError(TitanicError):
+    """Reading or writing failed midway."""
+
+
+class ModelError(TitanicError):
+    """A model is missing, damaged, made for another schema, or not the pinned one."""

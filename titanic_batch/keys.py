@@ -1,0 +1,91 @@
+"""Which keys were seen before, exactly, in little memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PAGE_BITS = 16
+_PAGE = 1 << _PAGE_BITS
+_PAGE_WORTH = _PAGE // 8  # keys that take as much room in a run as their page does
+
+
+class SeenKeys:
+    """A growing set of 64-bit integers that tells, of each key, whether it came before.
+
+    Keys that lie close together are marked in pages, one byte for each of 65,536 neighbouring values; the others stand
+    in sorted runs, eight bytes each. A page is made where at least 8,192 keys of it stand in a run, so that a key never
+    takes more than eight bytes, and ids without gaps take one. Merging two runs needs as much again for a moment: at
+    most 16 bytes a key.
+    """
+
+    def __init__(self) -> None:
+        self._pages: dict[int, NDArray[np.bool_]] = {}
+        self._runs: list[NDArray[np.int64]] = []
+
+    def add(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Add keys and return which of them came before, in an earlier call or earlier in ``keys``.
+
+        ``keys`` is of shape (n_keys,) and not kept; so is the mask.
+        """
+        seen = np.zeros(len(keys), dtype=np.bool_)
+        if (keys[1:] > keys[:-1]).all():
+            order, ordered = None, keys
+        else:
+            order = np.argsort(keys, kind="stable")
+            ordered = keys[order]
+        repeated = np.zeros(len(keys), dtype=np.bool_)
+        repeated[1:] = ordered[1:] == ordered[:-1]
+        new = ordered[~repeated]
+        came_before = self._add_new(new)
+        in_order = repeated.copy()
+        in_order[~repeated] = came_before
+        if order is None:
+            return in_order
+        seen[order] = in_order
+        return seen
+
+    def _add_new(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Add rising, distinct keys and return which of them are in the set already."""
+        seen = np.zeros(len(keys), dtype=np.bool_)
+        rest = np.ones(len(keys), dtype=np.bool_)
+        if len(keys) and self._pages:
+            pages = np.array(sorted(p for p in self._pages if keys[0] >> _PAGE_BITS <= p <= keys[-1] >> _PAGE_BITS))
+            for page, start, end in zip(pages, *self._bounds(keys, pages), strict=True):
+                marks, low = self._pages[int(page)], keys[start:end] & (_PAGE - 1)
+                seen[start:end] = marks[low]
+                marks[low] = True
+                rest[start:end] = False
+        for run in self._runs:
+            places = np.searchsorted(run, keys)
+            places[places == len(run)] = 0
+            seen |= run[places] == keys
+        self._add_run(keys[rest & ~seen])
+        return seen
+
+    def _add_run(self, run: NDArray[np.int64]) -> None:
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.concatenate([self._runs.pop(), run])
+            run.sort(kind="stable")
+        run = self._move_to_pages(run)
+        if len(run):
+            self._runs.append(run)
+
+    def _move_to_pages(self, run: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Mark the keys of well-filled pages there and return the others."""
+        if len(run) < _PAGE_WORTH:
+            return run
+        pages, counts = np.unique(run >> _PAGE_BITS, return_counts=True)
+        full = pages[counts >= _PAGE_WORTH]
+        keep = np.ones(len(run), dtype=np.bool_)
+        for page, start, end in zip(full, *self._bounds(run, full), strict=True):
+            marks = self._pages.setdefault(int(page), np.zeros(_PAGE, dtype=np.bool_))
+            marks[run[start:end] & (_PAGE - 1)] = True
+            keep[start:end] = False
+        return run[keep]
+
+    @staticmethod
+    def _bounds(keys: NDArray[np.int64], pages: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return where the keys of each page begin and end."""
+        numbers = keys >> _PAGE_BITS
+        return np.searchsorted(numbers, pages), np.searchsorted(numbers, pages, side="right")

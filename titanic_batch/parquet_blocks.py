@@ -1,0 +1,116 @@
+"""A Parquet file as blocks of rows: whole row groups, or slices of a row group that is too large for memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from titanic_batch.columns import STRING, from_arrow, is_text
+from titanic_batch.errors import DataError, TransferError
+from titanic_batch.rows import Fields, Problem, Rows
+
+BLOCK_ROWS = 2**18
+MAX_GROUP_ROWS = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetBlock:
+    """Rows of a Parquet file: consecutive row groups, read where the block is read, or rows that already are."""
+
+    path: str
+    metadata: pq.FileMetaData
+    groups: tuple[int, ...] = ()
+    rows: pa.Table | None = None
+
+    @property
+    def size(self) -> int:
+        """Rows of the block."""
+        if self.rows is not None:
+            return int(self.rows.num_rows)
+        return sum(self.metadata.row_group(group).num_rows for group in self.groups)
+
+    def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
+        """Return the columns that ``types`` names, each of its type (None: as it stands)."""
+        table = self._table(list(types))
+        problems, columns = [], []
+        for name, wanted in types.items():
+            column = table[name].combine_chunks()
+            if wanted is not None:
+                column, broken = from_arrow(column, wanted)
+                problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
+            columns.append(column)
+        return Rows(pa.table(columns, names=list(types)), problems)
+
+    def fields(self, rows: NDArray[np.int64]) -> Fields:
+        """Return the given rows as they stood, every column of the file, as text."""
+        table = self._table(None).take(pa.array(rows))
+        columns = [as_text(column) for column in table.columns]
+        return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
+
+    def _table(self, names: list[str] | None) -> pa.Table:
+        if self.rows is not None:
+            return self.rows if names is None else self.rows.select(names)
+        try:
+            with _opened(self.path, self.metadata) as file:
+                return file.read_row_groups(list(self.groups), columns=names, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise read_error(self.path, error) from None
+
+
+def parquet_blocks(path: str, metadata: pq.FileMetaData, names: Sequence[str] | None) -> Iterator[ParquetBlock]:
+    """Yield the blocks of a file in order. ``names``: the columns that will be asked for; None: all of them."""
+    pending: list[int] = []
+    pending_rows = 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
+        if pending and pending_rows + rows > BLOCK_ROWS:
+            yield ParquetBlock(path, metadata, tuple(pending))
+            pending, pending_rows = [], 0
+        if rows > MAX_GROUP_ROWS:
+            yield from _slices(path, metadata, group, names)
+        else:
+            pending.append(group)
+            pending_rows += rows
+    if pending:
+        yield ParquetBlock(path, metadata, tuple(pending))
+
+
+def _slices(path: str, metadata: pq.FileMetaData, group: int, names: Sequence[str] | None) -> Iterator[ParquetBlock]:
+    try:
+        with _opened(path, metadata) as file:
+            columns = None if names is None else list(names)
+            for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=columns, use_threads=False):
+                yield ParquetBlock(path, metadata, rows=pa.Table.from_batches([batch]))
+    except (OSError, pa.ArrowException) as error:
+        raise read_error(path, error) from None
+
+
+def _opened(path: str, metadata: pq.FileMetaData) -> pq.ParquetFile:
+    schema = metadata.schema.to_arrow_schema()
+    text = [field.name for field in schema if is_text(field.type)]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=text, buffer_size=2**20)
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return any Arrow column as strings, null as null."""
+    try:
+        return column.cast(STRING.value_type)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return pa.chunked_array(
+            [pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())]
+        )
+
+
+def read_error(name: str, error: Exception) -> DataError | TransferError:
+    """Return what a failure to read a file that could be opened means: damage, or a fault on the way.
+
+    The library's own text is left out: it can quote what a field holds.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
+    return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")

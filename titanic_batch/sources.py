@@ -1,0 +1,311 @@
+"""Inputs: from what a user names (files, folders, globs, stdin) to tables whose header has been looked at."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import errno
+import glob
+import io
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, Self, cast, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from titanic_batch.columns import is_compatible, type_name
+from titanic_batch.csv_blocks import BLOCK_BYTES, CsvSplitter
+from titanic_batch.errors import DataError, InputError, UsageError
+from titanic_batch.parquet_blocks import parquet_blocks, read_error
+from titanic_batch.rows import Block
+
+Format = Literal["csv", "csv.gz", "csv.zst", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+STDIN = "-"
+OWN_PREFIX = "reject_"  # our columns in a rejects file, not looked at when it is fed back in
+
+COMPRESSION: dict[Format, str] = {"csv.gz": "gzip", "csv.zst": "zstd"}
+_MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"\x1f\x8b": "csv.gz", b"\x28\xb5\x2f\xfd": "csv.zst"}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
+
+
+def format_of(name: str, option: str = "--input-format") -> Format:
+    """Return the format that a file's suffix tells, CSV for ``-``; ``option`` is named where it tells none.
+
+    Raises
+    ------
+    UsageError
+    """
+    if name == STDIN:
+        return "csv"
+    for known in FORMATS:
+        if name.lower().endswith(f".{known}"):
+            return known
+    raise UsageError(
+        f"the format of {name} can't be told from its name: "
+        f"use a suffix of {', '.join('.' + f for f in FORMATS)}, or {option}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input: what messages and reports call it (a path, if it is one), its format, and its bytes if they are here.
+
+    ``stream`` is read once; None: the bytes are in the file that ``name`` names.
+    """
+
+    name: str
+    format: Format
+    stream: BinaryIO | None = None
+
+
+def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> list[Source]:
+    """Return the inputs that are named by paths, folders, globs and ``-``, in order; a folder's and a glob's by name.
+
+    A folder stands for the files in it, not below it, whose suffix tells a format; names with a leading dot or
+    underscore and rejects files are passed over.
+
+    Raises
+    ------
+    InputError
+        A file or folder is not there, or there is nothing in it.
+    UsageError
+        A format can't be told, or stdin is named twice.
+    """
+    names: list[str] = []
+    for given in inputs:
+        if given == STDIN or os.path.isfile(given):
+            names.append(given)
+        elif os.path.isdir(given):
+            names += _files_in(given, input_format)
+        elif glob.has_magic(given):
+            found = sorted(name for name in glob.glob(given, recursive=True) if os.path.isfile(name))
+            if not found:
+                raise InputError(f"no file matches {given}.")
+            names += found
+        elif os.path.exists(given):
+            names.append(given)  # a named pipe or a device
+        else:
+            raise InputError(f"{given} does not exist: check the path.")
+    if names.count(STDIN) > 1:
+        raise UsageError("- (stdin) can be read only once.")
+    return [
+        Source("stdin", input_format or "csv", sys.stdin.buffer)
+        if name == STDIN
+        else Source(name, input_format or format_of(name))
+        for name in names
+    ]
+
+
+def _files_in(folder: str, input_format: Format | None) -> list[str]:
+    suffixes = tuple(f".{known}" for known in FORMATS)
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"{folder} can't be listed ({error.strerror}).") from None
+    found = [
+        os.path.join(folder, name)
+        for name in names
+        if (input_format or name.lower().endswith(suffixes))
+        and not name.startswith((".", "_"))
+        and ".rejects." not in name
+        and os.path.isfile(os.path.join(folder, name))
+    ]
+    if not found:
+        raise InputError(f"{folder} holds no file to read ({', '.join(suffixes)}).")
+    return found
+
+
+class InputTable:
+    """A source that was opened and whose columns are known; its rows are read once, by `blocks`.
+
+    Attributes
+    ----------
+    source : Source
+    names : tuple of str
+        All columns, in the order of the file, but our own of a rejects file.
+    size : int or None
+        What `Block.size` of all blocks will add up to; None where it can't be known before.
+
+    Raises
+    ------
+    InputError
+        The source can't be opened.
+    DataError
+        It is empty, damaged, not of its format, or its header can't be used.
+    """
+
+    def __init__(self, source: Source, block_bytes: int = BLOCK_BYTES) -> None:
+        self.source = source
+        self.size: int | None = None
+        self._types: dict[str, pa.DataType] = {}
+        self._metadata: pq.FileMetaData | None = None
+        self._closing = ExitStack()
+        with self._closing_on_error(), _reading(source.name):
+            if source.format == "parquet":
+                self._all_names = self._open_parquet()
+            else:
+                self._all_names = self._open_csv(block_bytes)
+            self._check_names()
+        self.names = tuple(name for name in self._all_names if not name.startswith(OWN_PREFIX))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._closing.close()
+
+    def require(self, wanted: Mapping[str, pa.DataType | None]) -> None:
+        """Check that the columns are there and of a type that can be made the wanted one.
+
+        Raises
+        ------
+        DataError
+            Names every column that is missing, with the nearest name that is there, or of a type that can't be used.
+        """
+        if missing := [name for name in wanted if name not in self.names]:
+            raise DataError(f"{self.source.name}: {self._what_is_missing(missing, len(wanted))}")
+        for name, kind in wanted.items():
+            found = self._types.get(name)
+            if kind is not None and found is not None and not is_compatible(found, kind):
+                raise DataError(f"{self.source.name}: column {name} holds {found}, not {type_name(kind)}: convert it.")
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Return the Arrow type of a column as it stands: text in a CSV."""
+        return self._types.get(name, pa.string())
+
+    def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
+        """Yield the rows, block by block. ``wanted``: the columns that will be read; None: all.
+
+        Raises
+        ------
+        DataError
+            The source is damaged.
+        TransferError
+            Reading failed midway.
+        """
+        with _reading(self.source.name):
+            if self._metadata is not None:
+                yield from parquet_blocks(self._path, self._metadata, wanted)
+            else:
+                yield from self._splitter.blocks(self._all_names)
+
+    def _open_csv(self, block_bytes: int) -> tuple[str, ...]:
+        stream: BinaryIO
+        if self.source.stream is not None:
+            stream = self.source.stream
+        else:
+            file = self._closing.enter_context(_open(self.source.name))
+            if self.source.format == "csv" and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                self.size = os.fstat(file.fileno()).st_size
+                stream = cast("BinaryIO", _WholeFile(file, self.size))
+            else:
+                stream = file
+        if compression := COMPRESSION.get(self.source.format):
+            stream = self._closing.enter_context(pa.CompressedInputStream(pa.PythonFile(stream, "r"), compression))
+        self._splitter = CsvSplitter(stream, block_bytes)
+        header = self._splitter.header
+        for magic, found in _MAGIC.items():
+            if header.startswith(magic):
+                raise DataError(f"{self.source.name} is {found}, not {self.source.format}: say --input-format {found}.")
+        if header.startswith(_UTF16) or b"\0" in header:
+            raise DataError(f"{self.source.name} is not UTF-8 (UTF-16, or no text at all): save it as UTF-8.")
+        if not header:
+            raise DataError(f"{self.source.name} is empty: not even a header.")
+        try:
+            return tuple(next(csv.reader(io.StringIO(header.decode("utf-8"), newline=""))))
+        except UnicodeDecodeError:
+            raise DataError(f"{self.source.name}: the header is not UTF-8: save the file as UTF-8.") from None
+        except csv.Error:
+            raise DataError(f"{self.source.name}: the header can't be read as CSV.") from None
+
+    def _open_parquet(self) -> tuple[str, ...]:
+        self._path = self.source.name
+        if self.source.stream is not None:
+            spool = self._closing.enter_context(
+                tempfile.NamedTemporaryFile(prefix="titanic-", suffix=".parquet")  # noqa: SIM115  # closed by close()
+            )
+            shutil.copyfileobj(self.source.stream, spool)
+            spool.flush()
+            self._path = spool.name
+        _open(self._path).close()  # tells a file that can't be opened from one that is damaged
+        if os.path.getsize(self._path) == 0:
+            raise DataError(f"{self.source.name} is empty: not even a header.")
+        try:
+            with pq.ParquetFile(self._path) as file:
+                self._metadata, schema = file.metadata, file.schema_arrow
+        except pa.ArrowInvalid:
+            raise DataError(f"{self.source.name} is not Parquet, or is cut short: write it again.") from None
+        self.size = self._metadata.num_rows
+        self._types = dict(zip(schema.names, schema.types, strict=True))
+        return tuple(schema.names)
+
+    def _check_names(self) -> None:
+        twice = sorted({name for name in self._all_names if self._all_names.count(name) > 1})
+        if twice:
+            raise DataError(f"{self.source.name}: column {', '.join(twice)} stands in the header more than once.")
+
+    def _what_is_missing(self, missing: Sequence[str], of: int) -> str:
+        if len(self.names) == 1:
+            for delimiter, name in _OTHER_DELIMITERS.items():
+                if delimiter in self.names[0]:
+                    return f"its fields are separated by {name}: separate them by commas."
+        folded = {name.casefold(): name for name in self.names}
+        near = {name: difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75) for name in missing}
+        if len(missing) == of and not any(near.values()):
+            return f"the first line names none of the columns {', '.join(missing)}: is the header missing?"
+        parts = [f"{name} (nearest: {folded[near[name][0]]})" if near[name] else name for name in missing]
+        return f"column{'s' * (len(missing) > 1)} missing: {', '.join(parts)}."
+
+    @contextmanager
+    def _closing_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+
+class _WholeFile(io.RawIOBase):
+    """A file that must give as many bytes as it had when it was opened."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, count: int = -1, /) -> bytes:
+        chunk = self._file.read(count)
+        self._left -= len(chunk)
+        if not chunk and self._left > 0:
+            raise OSError(errno.EIO, "the file shrank while it was read")
+        return chunk
+
+
+def _open(name: str) -> BinaryIO:
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise InputError(f"{name} can't be opened ({error.strerror}).") from None
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise read_error(name, error) from None

@@ -1,0 +1,192 @@
+"""Tables out: predictions and rejects, as CSV or Parquet, written as the rows come."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from titanic_batch.columns import printable, unescape
+from titanic_batch.judging import JudgedBlock
+from titanic_batch.sources import COMPRESSION, OWN_PREFIX, Format
+
+ROW_GROUP_ROWS = 2**20
+
+REJECT_SOURCE = f"{OWN_PREFIX}source"
+REJECT_ROW = f"{OWN_PREFIX}row"
+REJECT_REASONS = f"{OWN_PREFIX}reasons"
+REJECT_LINE = f"{OWN_PREFIX}line"
+
+
+class TableWriter:
+    """Writes tables of one schema to an open file, which it does not close; left before `close`, it lets go of it.
+
+    What is written depends on the rows alone, not on how they were cut into tables: row groups have a fixed size. The
+    schema's metadata goes into Parquet; a CSV has no place for it.
+    """
+
+    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
+        self._open = True
+        self._rows = _ParquetRows(file, schema) if file_format == "parquet" else _CsvRows(file, file_format, schema)
+
+    def write(self, table: pa.Table) -> None:
+        """Write the rows of ``table``, which has the schema's columns."""
+        self._rows.write(table)
+
+    def close(self) -> None:
+        """Write what is left. The file has no end before."""
+        if self._open:
+            self._open = False
+            self._rows.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The library's writers would write to the file once more when they are collected.
+        with suppress(OSError, ValueError):
+            self.close()
+
+
+class _CsvRows:
+    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
+        self._compressed = None
+        if codec := COMPRESSION.get(file_format):
+            self._compressed = pa.CompressedOutputStream(pa.PythonFile(file, "w"), codec)
+        self._sink = pa.PythonFile(_UnescapedBytes(self._compressed or file), "w")
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(schema.names)
+        self._sink.write(header.getvalue().encode())
+        options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
+        self._csv = pyarrow.csv.CSVWriter(self._sink, schema.remove_metadata(), write_options=options)
+
+    def write(self, table: pa.Table) -> None:
+        self._csv.write_table(table)
+
+    def close(self) -> None:
+        self._csv.close()
+        if self._compressed is not None:
+            self._compressed.close()
+
+
+class _ParquetRows:
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        # Ids hardly repeat and rise: their differences are small. All else repeats, so a dictionary says most of it.
+        ids = [field.name for field in schema if pa.types.is_int64(field.type)]
+        self._parquet = pq.ParquetWriter(
+            file,
+            schema,
+            compression={field.name: "snappy" if pa.types.is_string(field.type) else "none" for field in schema},
+            use_dictionary=[name for name in schema.names if name not in ids],
+            column_encoding=dict.fromkeys(ids, "DELTA_BINARY_PACKED"),
+        )
+        self._pending = schema.empty_table()
+
+    def write(self, table: pa.Table) -> None:
+        self._pending = pa.concat_tables([self._pending, table])
+        while self._pending.num_rows >= ROW_GROUP_ROWS:
+            self._parquet.write_table(self._pending.slice(0, ROW_GROUP_ROWS), ROW_GROUP_ROWS)
+            self._pending = self._pending.slice(ROW_GROUP_ROWS)
+
+    def close(self) -> None:
+        if self._pending.num_rows:
+            self._parquet.write_table(self._pending, ROW_GROUP_ROWS)
+        self._parquet.close()
+
+
+class RejectsWriter:
+    """Writes rejected rows to an open file, which it does not close: where each stood, why, and its fields.
+
+    Columns: ``reject_source``, ``reject_row`` (1 is the first row after the header), ``reject_reasons`` (a JSON list of
+    objects with rule, column and value), ``reject_line`` (the whole row, where its fields don't fit the header), and
+    then the source's own, as text and exactly as they stood; in a CSV byte by byte, in Parquet, which holds only
+    Unicode, a foreign byte as ``\\xNN``.
+
+    Parameters
+    ----------
+    columns
+        The columns of all sources.
+    """
+
+    def __init__(self, file: BinaryIO, file_format: Format, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._schema = pa.schema(
+            [
+                (REJECT_SOURCE, pa.string()),
+                (REJECT_ROW, pa.int64()),
+                (REJECT_REASONS, pa.string()),
+                (REJECT_LINE, pa.string()),
+                *((name, pa.string()) for name in columns),
+            ]
+        )
+        self._as_it_stood = printable if file_format == "parquet" else str
+        self._writer = TableWriter(file, file_format, self._schema)
+
+    def write(self, block: JudgedBlock) -> None:
+        """Write the rejected rows of a block, if any. The block was judged with fields."""
+        if block.fields is None:
+            return
+        fields = block.fields.table.to_pydict()
+        own = {
+            REJECT_SOURCE: [block.table.source.name] * len(block.rejected),
+            REJECT_ROW: (block.rejected + block.first_row).tolist(),
+            REJECT_REASONS: [json.dumps(reasons, ensure_ascii=False) for reasons in reasons_of(block)],
+            REJECT_LINE: block.fields.lines,
+        }
+        columns = {name: fields.get(name, [None] * len(block.rejected)) for name in self._columns}
+        rows = {
+            name: [self._as_it_stood(value) if isinstance(value, str) else value for value in values]
+            for name, values in (own | columns).items()
+        }
+        self._writer.write(pa.table(rows, schema=self._schema))
+
+    def close(self) -> None:
+        """Write what is left. The file has no end before."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.__exit__(*error)
+
+
+def reasons_of(block: JudgedBlock) -> list[list[dict[str, str | None]]]:
+    """Return, for each rejected row, its reasons: rule, column (None: the whole row) and value as it stood."""
+    assert block.fields is not None  # noqa: S101  # for the type checker
+    place_of = {row: place for place, row in enumerate(block.rejected.tolist())}
+    reasons: list[list[dict[str, str | None]]] = [[] for _ in place_of]
+    columns = {p.column: block.fields.table[p.column].to_pylist() for p in block.problems if p.column is not None}
+    for problem in block.problems:
+        for row in problem.rows.tolist():
+            place = place_of[row]
+            value = None if problem.column is None else columns[problem.column][place]
+            reasons[place].append(
+                {
+                    "rule": problem.rule,
+                    "column": problem.column,
+                    "value": printable(value) if value is not None else None,
+                }
+            )
+    return reasons
+
+
+class _UnescapedBytes(io.RawIOBase):
+    """Passes on what is written, each foreign byte as it was. The CSV writer never cuts a character between writes."""
+
+    def __init__(self, file: BinaryIO | pa.NativeFile) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        self._file.write(unescape(bytes(data)))
+        return len(data)
