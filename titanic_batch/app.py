@@ -9,7 +9,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from titanic_batch.batch import PredictedColumns
-from titanic_batch.errors import DataError
+from titanic_batch.errors import DataError, OutputError
 from titanic_batch.judging import Judge, JudgedBlock
 from titanic_batch.model import Model
 from titanic_batch.schema import CONTRACT, LABEL
@@ -47,14 +47,29 @@ def create_app(model: Model) -> Flask:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        return _problem(error.code or 500, error.name)
+        answer = _problem(error.code or 500, error.name)
+        answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
+        return answer
 
     return app
 
 
 def serve(app: Flask, host: str, port: int) -> None:
-    """Serve until the process is told to stop."""
-    waitress.serve(app, host=host, port=port, threads=4, ident=None, clear_untrusted_proxy_headers=True)
+    """Serve until the process is told to stop.
+
+    Raises
+    ------
+    OutputError
+        The address can't be listened on.
+    """
+    try:
+        server = waitress.create_server(
+            app, host=host, port=port, threads=4, ident=None, clear_untrusted_proxy_headers=True
+        )
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no such address"
+        raise OutputError(f"{host}:{port} can't be listened on ({why}): choose another --host or --port.") from None
+    server.run()
 
 
 def _predictions(columns: PredictedColumns, body: bytes) -> Response:

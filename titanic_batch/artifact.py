@@ -9,7 +9,6 @@ running it is its digest.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import io
 import json
 import os
@@ -71,7 +70,7 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
     except OSError as error:
         raise ModelError(f"the model {name} can't be read ({error.strerror}): check --model.") from None
     digest = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and not hmac.compare_digest(digest, sha256.strip().lower()):
+    if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")
     manifest = _manifest(name, content) if kind == "skops" else None
     return Artifact(os.fspath(name), kind, content, digest, manifest)

@@ -73,14 +73,23 @@ class RejectLimit:
         return str(self.rows) if self.percent is None else f"{self.percent}%"
 
 
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that breaks a rule: its source, its number there (1 is the first), and the value if it may be shown."""
+
+    source: str
+    number: int
+    value: str | None
+
+
 @dataclass(slots=True)
 class RuleCount:
-    """How many rows break a rule, and which of them come first, as (source, row number) pairs."""
+    """How many rows break a rule, and which of them come first."""
 
     rule: str
     column: str | None
     rows: int = 0
-    first_rows: list[tuple[str, int]] = field(default_factory=list)
+    first_rows: list[BrokenRow] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -99,6 +108,7 @@ class RunReport:
     output: str | None = None
     rejects: str | None = None
     failure: str | None = None
+    with_values: bool = False
 
     def count(self, block: JudgedBlock) -> None:
         """Add the rows of a block."""
@@ -112,10 +122,9 @@ class RunReport:
                 rule = known[problem.rule, problem.column] = RuleCount(problem.rule, problem.column)
                 self.rules.append(rule)
             rule.rows += len(problem.rows)
-            room = FIRST_ROWS - len(rule.first_rows)
-            rule.first_rows += [
-                (block.table.source.name, int(row) + block.first_row) for row in problem.rows[:room].tolist()
-            ]
+            for row in problem.rows[: FIRST_ROWS - len(rule.first_rows)].tolist():
+                value = block.value(row, problem.column) if self.with_values else None
+                rule.first_rows.append(BrokenRow(block.table.source.name, row + block.first_row, value))
 
     def close(self, limit: RejectLimit, min_rows: int) -> None:
         """Check the sums, and what the data had to be."""
@@ -140,6 +149,7 @@ class Inputs:
     rejects: str | None = None
     jobs: int = 1
     progress: Progress | None = None
+    with_values: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +164,8 @@ class PredictedColumns:
     keep: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
-    def schema(self, contract: Contract, tables: Sequence[InputTable]) -> pa.Schema:
-        """Return the schema of predictions for some tables: kept columns as they stand there, as text if they differ.
+    def check_names(self, contract: Contract) -> None:
+        """Check that no column would be written twice.
 
         Raises
         ------
@@ -165,6 +175,9 @@ class PredictedColumns:
         written = [contract.key, *self.keep, self.label, PROBABILITY]
         if twice := {name for name in written if written.count(name) > 1}:
             raise UsageError(f"{', '.join(sorted(twice))} is written anyway, or kept twice: leave it out of --keep.")
+
+    def schema(self, contract: Contract, tables: Sequence[InputTable]) -> pa.Schema:
+        """Return the schema of predictions for some tables: kept columns as they stand there, as text if they differ."""
         fields = [(contract.key, contract.types[contract.key])]
         for name in self.keep:
             kinds = {contract.types.get(name) or table.type_of(name) for table in tables}
@@ -204,14 +217,15 @@ def score(
         raise UsageError("rejects have no place beside a stream: name a file with --rejects, or allow none.")
     rejects = inputs.rejects or (None if to_stream else f"{output}.rejects.csv")
     _check_names(sources, [output, rejects])
+    columns.check_names(contract)
     output_format = output_format or format_of(output, "--output-format")
     with ExitStack() as stack:
         judge = Judge(contract, lambda rows: columns.of(rows, schema), columns.keep, fields=rejects is not None)
         tables = _opened(sources, judge, stack)
         schema = columns.schema(contract, tables)
         publication = stack.enter_context(Publication())
-        rejects_file = _Rejects(rejects, tables, publication, stack)
         predictions = publication.add(output)
+        rejects_file = _Rejects(rejects, tables, publication, stack)
         with writing(predictions.name):
             writer = stack.enter_context(TableWriter(predictions.file, output_format, schema))
 
@@ -246,7 +260,7 @@ def validate(
     sources = find_sources(inputs.names, inputs.format)
     _check_names(sources, [inputs.rejects])
     with ExitStack() as stack:
-        judge = Judge(contract, fields=inputs.rejects is not None)
+        judge = Judge(contract, fields=inputs.rejects is not None or inputs.with_values)
         tables = _opened(sources, judge, stack)
         publication = stack.enter_context(Publication())
         rejects_file = _Rejects(inputs.rejects, tables, publication, stack)
@@ -265,7 +279,8 @@ class _Rejects:
         self._name = name
         self._publication = publication
         if name is not None:
-            self._output = publication.add(name, PRIVATE)
+            # Whoever finds new predictions finds the rejects that belong to them.
+            self._output = publication.add(name, PRIVATE, first=True)
             columns = list(dict.fromkeys(column for table in tables for column in table.names))
             with writing(name):
                 kind = format_of(name, "a rejects file so called")
@@ -296,7 +311,7 @@ def _run(
     rejects: _Rejects,
     on_block: Callable[[JudgedBlock], None],
 ) -> RunReport:
-    report = RunReport([table.source.name for table in tables])
+    report = RunReport([table.source.name for table in tables], with_values=inputs.with_values)
     sizes = [table.size for table in tables]
     comparable = None not in sizes and len({table.source.format for table in tables}) == 1
     total = sum(size or 0 for size in sizes) if comparable else None

@@ -5,12 +5,14 @@ What a command needs is imported when it runs, so that help, usage errors and co
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +36,7 @@ EXIT_CODES: dict[type[errors.TitanicError], int] = {
 }
 DATA_BROKE_THE_CONTRACT = EXIT_CODES[errors.DataError]
 READER_WENT_AWAY = 141
+_M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 class _Commands(typer.core.TyperGroup):
@@ -55,6 +58,7 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     help="Predict who survived the Titanic: fit a model, check data, score files, serve requests.",
+    epilog="Example: titanic score input.csv -o preds.parquet",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -154,25 +158,54 @@ def score(
 
 @app.command(epilog="Example: titanic validate input.csv")
 def validate(
-    inputs: InputsArgument,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders or globs of CSV or Parquet; - is stdin.", show_default=False),
+    ] = None,
     labelled: Annotated[bool, typer.Option("--labelled", help="Check the label too, as fit does.")] = False,
+    report_format: Annotated[
+        str, typer.Option("--format", help="Of the report: text, json, junit or github.")
+    ] = "text",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Write the report here, not to stdout.", show_default=False)
+    ] = None,
+    show_values: Annotated[bool, typer.Option("--show-values", help="Show what the first bad rows hold.")] = False,
     max_rejects: MaxRejects = "0",
     min_rows: MinRows = 0,
     rejects: Rejects = None,
     jobs: Jobs = None,
     input_format: InputFormat = None,
+    print_schema: Annotated[
+        bool, typer.Option("--print-schema", help="Print the contract of a row as JSON Schema, and check nothing.")
+    ] = False,
 ) -> None:
     """Check rows against the contract, exactly as score does, and say which rules are broken how often.
 
     The exit code is 65 where more rows are rejected than --max-rejects.
     """
-    from titanic_batch import batch, reports
+    from titanic_batch import batch, validation_report
     from titanic_batch.schema import CONTRACT, LABELLED_CONTRACT
 
+    contract = LABELLED_CONTRACT if labelled else CONTRACT
+    if print_schema:
+        _write_text(f"{json.dumps(contract.describe(), indent=2)}\n", None)
+        return
+    if report_format not in validation_report.FORMATS:
+        raise errors.UsageError(f"--format {report_format}: it is one of {', '.join(validation_report.FORMATS)}.")
+    if not inputs:
+        raise errors.UsageError("nothing to validate: name a file, a folder, or - for stdin.")
     with _progress() as progress:
-        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress)
-        report = batch.validate(given, LABELLED_CONTRACT if labelled else CONTRACT)
-    print(reports.validation_text(report))
+        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress, show_values)
+        report = batch.validate(given, contract)
+    if report_format == "text" and output is None and sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(validation_report.table(report))
+    else:
+        _write_text(validation_report.FORMATS[report_format](report, contract), output)
+    if report_format == "github" and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(validation_report.github_summary(report))
     if report.failure:
         raise typer.Exit(DATA_BROKE_THE_CONTRACT)
 
@@ -198,7 +231,7 @@ def fit(
 
     limits = batch.Inputs([], max_rejects=batch.RejectLimit.parse(max_rejects), rejects=rejects, jobs=_jobs(jobs))
     report = fitting.fit(train, output, limits, holdout=holdout, tune=tune, seed=seed)
-    print(reports.fit_text(report))
+    _write_text(f"{reports.fit_text(report)}\n", None)
 
 
 @app.command(epilog="Example: titanic serve --model model.skops --port 8080")
@@ -221,14 +254,26 @@ def inspect(model: Annotated[str, typer.Argument(help="A model file.", show_defa
     from titanic_batch import reports
     from titanic_batch.artifact import read_artifact
 
-    print(reports.artifact_text(read_artifact(model)))
+    _write_text(f"{reports.artifact_text(read_artifact(model))}\n", None)
 
 
 def main() -> None:
     """Run the command; the exit code is the process's."""
+    _allocate_sparingly()
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         signal.signal(number, lambda *_, code=code: sys.exit(code))
     app(prog_name="titanic")
+
+
+def _allocate_sparingly() -> None:
+    """Let all threads, and Arrow too, share one heap.
+
+    A heap for each thread, and Arrow's own beside them, each keep room for what they held at their fullest: a third
+    more memory in all, for no time gained.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    with suppress(AttributeError, OSError):  # not every C library has it
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _say(line: str) -> None:
@@ -243,6 +288,7 @@ def _inputs(
     jobs: int | None,
     input_format: str | None,
     progress: Progress | None,
+    with_values: bool = False,
 ) -> Inputs:
     from titanic_batch.batch import Inputs, RejectLimit
 
@@ -254,7 +300,19 @@ def _inputs(
         rejects=rejects,
         jobs=_jobs(jobs),
         progress=progress,
+        with_values=with_values,
     )
+
+
+def _write_text(text: str, output: str | None) -> None:
+    """Write a report to a file, whole or not at all, or to stdout."""
+    from titanic_batch.publishing import STDOUT, Publication, writing
+
+    with Publication() as publication:
+        file = publication.add(output or STDOUT)
+        with writing(file.name):
+            file.file.write(text.encode())
+        publication.publish()
 
 
 def _format(given: str | None, option: str) -> Format | None:

@@ -57,7 +57,11 @@ def type_name(wanted: pa.DataType) -> str:
 
 
 def escape(data: bytes) -> bytes:
-    """Return ``data`` as valid UTF-8, each byte that was not UTF-8 as a character of its own."""
+    """Return ``data`` as valid UTF-8, each byte that was not UTF-8 as a character of its own.
+
+    So are the bytes of such a character that was there before, or `unescape` would take it for a byte.
+    """
+    data = _ESCAPED_BYTES.sub(lambda match: "".join(chr(_ESCAPE_BASE + byte) for byte in match.group()).encode(), data)
     return data.decode("utf-8", _ESCAPE_ERRORS).encode()
 
 
@@ -68,7 +72,14 @@ def unescape(data: bytes) -> bytes:
 
 def printable(text: str) -> str:
     """Return `escape`d text with each foreign byte written as ``\\xNN``."""
-    return _ESCAPED.sub(lambda match: f"\\x{ord(match.group()) - _ESCAPE_BASE:02x}", text)
+    return unescape(text.encode()).decode("utf-8", "backslashreplace")
+
+
+def _decoded(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def is_text(found: pa.DataType) -> bool:
@@ -95,7 +106,7 @@ def encoded(strings: pa.Array) -> pa.DictionaryArray:
         strings = pc.dictionary_encode(strings.cast(pa.string()))
     elif strings.type != STRING:
         strings = strings.cast(STRING)
-    missing = pc.is_in(strings.dictionary, pa.array(MISSING)).to_numpy(zero_copy_only=False)
+    missing = pc.is_in(strings.dictionary, pa.array([*MISSING, None])).to_numpy(zero_copy_only=False)
     if not missing.any():
         return strings
     present = pc.fill_null(strings.indices, 0).to_numpy()
@@ -105,22 +116,59 @@ def encoded(strings: pa.Array) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(present, mask=null), strings.dictionary)
 
 
+def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
+    """Return an Arrow array of text with what is not UTF-8, as some writers leave it, as null, and the mask of it."""
+    is_encoded = pa.types.is_dictionary(text.type)
+    values = text.dictionary if is_encoded else text
+    raw = values.cast(pa.large_binary())
+    try:
+        raw.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        pass
+    else:
+        return text, {}
+    decoded = [None if value is None else _decoded(value) for value in raw.to_pylist()]
+    values = pa.array(decoded, values.type)
+    foreign = _mask(pc.and_(values.is_null(), raw.is_valid()))
+    if not is_encoded:
+        return values, {ENCODING: foreign}
+    rows = foreign[pc.fill_null(text.indices, 0).to_numpy()] & _mask(text.is_valid())
+    return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows}
+
+
+def without_nan(numbers: pa.Array) -> pa.Array:
+    """Return numbers, chunked or not, with NaN, however it was spelt, as null."""
+    if not pa.types.is_floating(numbers.type):
+        return numbers
+    nan = pc.is_nan(numbers)
+    return pc.if_else(nan, pa.scalar(None, numbers.type), numbers) if pc.any(nan).as_py() else numbers
+
+
 def from_text(text: pa.StringArray, wanted: pa.DataType, *, escaped: bool) -> tuple[pa.Array, dict[str, Mask]]:
     """Return text as an array of type ``wanted``, and for each broken rule the mask of its rows.
 
-    A row that breaks a rule, or was null, is null. ``escaped`` tells that the text may hold characters of `escape`.
+    A row that breaks a rule, or was null, is null; a plain string stays as it stands, even if it spells a missing
+    value. ``escaped`` tells that the text may hold characters of `escape`.
     """
     broken: dict[str, Mask] = {}
     if escaped:
         foreign = pc.fill_null(pc.match_substring_regex(text, _ESCAPED.pattern), False)
-        text = pc.if_else(foreign, _NO_TEXT, text)
         if pc.any(foreign).as_py():
-            broken[ENCODING] = _mask(foreign)
+            distinct = pc.dictionary_encode(text.filter(foreign))
+            decoded = pa.array(
+                [_decoded(unescape(value.encode())) for value in distinct.dictionary.to_pylist()], pa.string()
+            )
+            text = pc.replace_with_mask(text, foreign, decoded.take(distinct.indices))
+            mask = _mask(pc.and_(foreign, pc.is_null(text)))
+            if mask.any():
+                broken[ENCODING] = mask
     if wanted == STRING:
         return encoded(text), broken
+    if wanted == pa.string():
+        return text, broken
     filled = pc.if_else(pc.is_in(text, pa.array(MISSING)), _NO_TEXT, text)
     try:
-        return filled.cast(wanted), broken
+        return without_nan(filled.cast(wanted)), broken
     except pa.ArrowInvalid:
         plain = pc.match_substring_regex(
             filled, r"^-?[0-9]{1,18}$" if pa.types.is_integer(wanted) else r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
@@ -137,12 +185,14 @@ def from_arrow(array: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, dict[str
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), wanted), {}
     if wanted == STRING:
-        return encoded(array), {}
+        array, broken = valid_text(array)
+        return encoded(array), broken
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_floating(array.type):
-        array = array.cast(pa.float64())
-        array = pc.if_else(pc.is_nan(array), pa.scalar(None, pa.float64()), array)
+        array = without_nan(array.cast(pa.float64()))
+    if pa.types.is_decimal(array.type) and array.type.bit_width < 128:
+        array = array.cast(pa.decimal128(array.type.precision, array.type.scale))
     if not pa.types.is_integer(wanted):
         return array.cast(wanted, safe=False), {}
     try:
@@ -186,8 +236,10 @@ def _number(text: str, wanted: pa.DataType) -> Any:
         number = trimmed.cast(pa.float64()).as_py()
     except pa.ArrowInvalid:
         return TYPE
+    if np.isnan(number):
+        return None
     if pa.types.is_integer(wanted):
-        return None if np.isnan(number) else NOT_FINITE if np.isinf(number) else TYPE
+        return NOT_FINITE if np.isinf(number) else TYPE
     return number
 
 
@@ -195,7 +247,7 @@ def _whole(value: Any, wanted: pa.DataType) -> Any:
     """Return a number as an integer, or the name of the rule that it breaks."""
     if isinstance(value, float) and np.isinf(value):
         return NOT_FINITE
-    if isinstance(value, Decimal) and value.adjusted() > 19:
+    if isinstance(value, Decimal) and value and value.adjusted() > 19:
         return OUT_OF_RANGE
     if value != int(value):
         return TYPE

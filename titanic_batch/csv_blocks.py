@@ -11,29 +11,27 @@ looked at: one odd field never changes what becomes of its neighbours.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from titanic_batch.columns import MISSING, STRING, encoded, escape, from_text
+from titanic_batch.columns import MISSING, STRING, encoded, escape, from_text, without_nan
 from titanic_batch.errors import DataError
-from titanic_batch.rows import Fields, Problem, Rows
+from titanic_batch.rows import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Fields, Problem, Rows
 
-WRONG_FIELD_COUNT = "wrong_field_count"
-UNCLOSED_QUOTE = "unclosed_quote"
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 8 * 2**20
 MAX_ROW_BYTES = 128 * 2**20  # a quote that is never closed must not make us hold the file
 
 _QUOTE, _COMMA, _LF, _CR = b'",\n\r'
 _FIELD = rb'(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+|)'
+_FIELD_OF_LINE = re.compile(r'(?:"((?:[^"]++|"")*+)"?)?([^,]*+)(,?)')
+_NOT_BLANK = re.compile(rb"[^\r\n]")
 _ROW = re.compile(_FIELD + rb"(?:," + _FIELD + rb")*+(?:\r\n|\n|\r)")
 
 
@@ -45,7 +43,7 @@ class CsvBlock:
     """
 
     names: tuple[str, ...]
-    data: bytes
+    data: bytes | memoryview
     unclosed: bool = False
 
     @property
@@ -73,7 +71,7 @@ class CsvBlock:
         if lines:
             columns = table.to_pydict()
             for position, line in enumerate(row_lines):
-                values = next(csv.reader(io.StringIO(line, newline="")), []) if line is not None else []
+                values = _fields_of(line) if line is not None else []
                 for name, value in zip(self.names, values, strict=False):
                     columns[name][position] = value
             table = pa.table(columns, schema=table.schema)
@@ -98,12 +96,9 @@ class CsvBlock:
 
         A row whose fields don't fit is null in the table.
         """
-        try:
-            self.data.decode("utf-8")
-        except UnicodeDecodeError:
-            data, escaped = escape(self.data), True
-        else:
-            data, escaped = self.data, False
+        raw = bytes(self.data)
+        data = escape(raw)
+        escaped = data != raw
         if self.unclosed:
             nothing = pa.table({name: pa.nulls(1, pa.string()) for name in names})
             return nothing, {0: data.decode("utf-8")}, escaped
@@ -123,14 +118,14 @@ class CsvBlock:
 
     def _parse(
         self,
-        data: bytes,
+        data: bytes | memoryview,
         types: Mapping[str, pa.DataType],
         handler: Callable[[pyarrow.csv.InvalidRow], str] | None,
     ) -> pa.Table:
-        if not data.strip(b"\r\n"):
+        if not _NOT_BLANK.search(data):
             return pa.table({name: pa.array([], kind) for name, kind in types.items()})
         return pyarrow.csv.read_csv(
-            pa.BufferReader(data),
+            pa.BufferReader(pa.py_buffer(data)),
             pyarrow.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=len(data) + 1),
             pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handler),
             pyarrow.csv.ConvertOptions(
@@ -140,11 +135,32 @@ class CsvBlock:
 
 
 def _with_missing(table: pa.Table, types: Mapping[str, pa.DataType | None]) -> pa.Table:
-    """Return the table with the spellings of a missing value as null in the contract's string columns."""
+    """Return the table with the spellings of a missing value as null that the parser let through."""
     for position, (name, wanted) in enumerate(types.items()):
         if wanted == STRING:
             table = table.set_column(position, name, encoded(table[name].combine_chunks()))
+        elif wanted is not None:
+            table = table.set_column(position, name, without_nan(table[name]))
     return table
+
+
+def _fields_of(line: str) -> list[str]:
+    """Return the fields of one row as the parser reads them; a quote that is never closed ends with the row."""
+    fields, at, more = [], 0, True
+    while more:
+        match = _FIELD_OF_LINE.match(line, at)
+        assert match is not None  # noqa: S101  # it matches everything
+        quoted, plain, comma = match.groups(default="")
+        fields.append(quoted.replace('""', '"') + plain)
+        at, more = match.end(), bool(comma)
+    return fields
+
+
+class BlockStream(Protocol):
+    """What bytes are read from: an open file, or what unpacks one."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer, or its beginning, and return how many bytes that are; 0 at the end."""
 
 
 class CsvSplitter:
@@ -163,10 +179,10 @@ class CsvSplitter:
         The first row that is not blank, without its line end and without a byte-order mark.
     """
 
-    def __init__(self, stream: BinaryIO, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, stream: BlockStream, block_bytes: int = BLOCK_BYTES) -> None:
         self._stream = stream
         self._block_bytes = block_bytes
-        self._rest = b""
+        self._rest = bytearray()
         self._at_end = False
         self.header = self._take_header()
 
@@ -176,19 +192,19 @@ class CsvSplitter:
             while not (end := last_row_end(self._rest)) and not self._at_end:
                 self._check_row_length()
                 self._fill(self._block_bytes)
-            if self._at_end and not _opens_quote(self._rest[end:]):
-                end = len(self._rest)  # the last row needs no line end
+            if self._at_end:  # the last row needs no line end
+                end = min(end + _scan(self._rest[end:] + b"\n"), len(self._rest))
             if end:
-                data, self._rest = self._rest[:end], self._rest[end:]
-                if data.strip(b"\r\n"):
+                data, self._rest = memoryview(self._rest)[:end], self._rest[end:]
+                if _NOT_BLANK.search(data):
                     yield CsvBlock(names, data)
                 self._fill(self._block_bytes - len(self._rest))
             elif self._rest:
-                yield CsvBlock(names, self._rest, unclosed=True)
+                yield CsvBlock(names, memoryview(self._rest), unclosed=True)
                 return
 
     def _take_header(self) -> bytes:
-        self._fill(self._block_bytes)
+        self._fill(max(self._block_bytes, len(codecs.BOM_UTF8)))
         if self._rest.startswith(codecs.BOM_UTF8):
             self._rest = self._rest[len(codecs.BOM_UTF8) :]
         while True:
@@ -204,16 +220,20 @@ class CsvSplitter:
                 continue
             header, self._rest = self._rest[:end], self._rest[end:]
             if header.strip(b"\r\n") or not self._rest:
-                return header.strip(b"\r\n")
+                return bytes(header.strip(b"\r\n"))
 
     def _fill(self, count: int) -> None:
-        chunks = [self._rest]
-        while count > 0 and not self._at_end:
-            chunk = self._stream.read(count)
-            self._at_end = not chunk
-            chunks.append(chunk)
-            count -= len(chunk)
-        self._rest = b"".join(chunks)
+        """Read ``count`` more bytes behind those that are left, into memory of their own: blocks keep the old one."""
+        filled = len(self._rest)
+        buffer = bytearray(filled + max(count, 0))
+        buffer[:filled] = self._rest
+        with memoryview(buffer) as view:
+            while filled < len(buffer) and not self._at_end:
+                got = self._stream.readinto(view[filled:])
+                self._at_end = not got
+                filled += got
+        del buffer[filled:]
+        self._rest = buffer
 
     def _check_row_length(self) -> None:
         if len(self._rest) > MAX_ROW_BYTES:
@@ -223,7 +243,7 @@ class CsvSplitter:
             )
 
 
-def last_row_end(data: bytes) -> int:
+def last_row_end(data: bytearray) -> int:
     """Return the offset just behind the last row that ends in ``data``, which starts at a row; 0 if none does."""
     last = data.rfind(b"\n")
     if last < 0:
@@ -231,7 +251,7 @@ def last_row_end(data: bytes) -> int:
         return _scan(data) if b"\r" in data[:-1] else 0
     if b'"' not in data:
         return last + 1
-    quotes = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _QUOTE)
+    quotes = _quotes(data)
     before = int(np.searchsorted(quotes, last))
     while before % 2 and last >= 0:  # inside a quoted field: go back to before it
         last = data.rfind(b"\n", 0, int(quotes[before - 1]))
@@ -241,7 +261,17 @@ def last_row_end(data: bytes) -> int:
     return last + 1
 
 
-def _well_quoted(data: bytes, quotes: NDArray[np.int64]) -> bool:
+def _quotes(data: bytearray) -> NDArray[np.int64]:
+    """Return where the quotes are, rising."""
+    is_quote = np.frombuffer(data, dtype=np.uint8) == _QUOTE
+    # Most bytes are none, so eight at a time are passed over.
+    whole = len(data) // 8 * 8
+    words = np.flatnonzero(is_quote[:whole].view(np.uint64))
+    within = np.flatnonzero(is_quote[:whole].reshape(-1, 8)[words])
+    return np.concatenate([words[within >> 3] * 8 + (within & 7), np.flatnonzero(is_quote[whole:]) + whole])
+
+
+def _well_quoted(data: bytearray, quotes: NDArray[np.int64]) -> bool:
     """Tell whether the quotes, in turn, open and close a field, or are doubled within one.
 
     Then and only then an even number of quotes before a line end means that the line end is not quoted.
@@ -258,7 +288,7 @@ def _well_quoted(data: bytes, quotes: NDArray[np.int64]) -> bool:
     return bool(starts.all() and ends.all())
 
 
-def _scan(data: bytes) -> int:
+def _scan(data: bytearray) -> int:
     """Return what `last_row_end` does, row by row and exactly as the parser reads quotes."""
     end = 0
     while match := _ROW.match(data, end):
@@ -267,8 +297,3 @@ def _scan(data: bytes) -> int:
             break
         end = match.end()
     return end
-
-
-def _opens_quote(data: bytes) -> bool:
-    """Tell whether ``data``, which starts at a row and holds no row end, opens a quote that it doesn't close."""
-    return _ROW.match(data + b"\n") is None

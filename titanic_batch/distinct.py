@@ -23,6 +23,8 @@ MAX_COLUMN_VALUES = 2**16
 PROBE_ROWS = 10_000
 HARDLY_REPEAT = 0.5
 
+_INT64_MAX = 2**63 - 1
+
 
 class TooManyDistinctError(Exception):
     """The rows don't repeat enough for remembering them to pay."""
@@ -38,16 +40,16 @@ class _Offset:
     def codes(self, column: NDArray[Any]) -> NDArray[np.int64] | None:
         if not len(column):
             return np.empty(0, dtype=np.int64)
-        if column.min() < self.low or column.max() >= self.low + self.size:
+        if not (column.min() >= self.low and column.max() < self.low + self.size):  # so put, NaN is outside
             return None
         codes = column.astype(np.int64)
-        if column.dtype.kind == "f" and (codes != column).any():
+        if column.dtype.kind == "f" and ((codes != column) | (np.signbit(column) & (codes == 0))).any():
             return None
         codes -= self.low
         return codes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Values:
     """Codes any numbers by the position of their bits among those known; the bits, so that NaN and -0.0 count too."""
 
@@ -64,24 +66,26 @@ class _Values:
         return codes if (self.bits[codes] == bits).all() else None
 
 
-class _Index:
-    """A fixed set of feature rows, and the place of each. Never changed once made, so that threads may share it."""
+class _Known:
+    """Feature rows and their predictions, found by a key that is packed from the codes of a row's values.
 
-    def __init__(self, rows: NDArray[Any], coders: list[_Offset | _Values]) -> None:
-        self.rows = rows
-        self.coders = coders
+    It grows under a lock, and is read without one: predictions are there before the key that leads to them, and a
+    reader takes the predictions after it has followed the keys.
+    """
+
+    def __init__(self, coders: list[_Offset | _Values], rows: NDArray[Any], outputs: NDArray[np.float64]) -> None:
         sizes = [coder.size for coder in coders]
         space = prod(sizes)
         if space > MAX_KEYS:
             raise TooManyDistinctError
+        self.coders = coders
         self._strides = [prod(sizes[position + 1 :]) for position in range(len(sizes))]
-        keys = self.known_keys(rows)
-        self._order = np.argsort(keys)
-        self._sorted_keys = keys[self._order]
-        self._table = None
-        if space <= DENSE_KEYS:
-            self._table = np.full(space, -1, dtype=np.int32)
-            self._table[keys] = np.arange(len(keys), dtype=np.int32)
+        self.rows = rows[:0]
+        self.outputs = outputs[:0]
+        # Either a table with the place of every possible key, or the known keys in order and the place of each.
+        self._table = np.full(space, -1, dtype=np.int32) if space <= DENSE_KEYS else None
+        self._ordered = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        self.add(rows, outputs)
 
     def keys(self, X: NDArray[Any]) -> NDArray[np.int64] | None:
         """Return an integer for each row, the same for equal rows only; None where a value has no code yet."""
@@ -101,17 +105,38 @@ class _Index:
             raise AssertionError("the coders must know the rows that they were made for")
         return keys
 
-    def places(self, keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    def places(self, keys: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
         """Return the place of each key's row among ``rows``, -1 where it isn't there."""
         if self._table is not None:
-            return self._table[keys].astype(np.intp)
-        distinct, inverse = np.unique(keys, return_inverse=True)
-        places = np.searchsorted(self._sorted_keys, distinct)
-        if not len(self._sorted_keys):
+            return self._table.take(keys)
+        ordered, order = self._ordered
+        if not len(ordered):
             return np.full(len(keys), -1)
-        places[places == len(self._sorted_keys)] = 0
-        found = self._sorted_keys[places] == distinct
-        return np.where(found, self._order[places], -1)[inverse]
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        places = np.searchsorted(ordered, distinct)
+        places[places == len(ordered)] = 0
+        return np.where(ordered[places] == distinct, order[places], -1)[inverse]
+
+    def predictions(self, X: NDArray[Any]) -> NDArray[np.float64] | None:
+        """Return the predictions of ``X``; None if a row is not known."""
+        keys = self.keys(X)
+        if keys is None:
+            return None
+        places = self.places(keys)
+        return None if places.min() < 0 else self.outputs.take(places, axis=0)
+
+    def add(self, rows: NDArray[Any], outputs: NDArray[np.float64]) -> None:
+        """Make known rows that are not, each distinct one once."""
+        places = np.arange(len(self.rows), len(self.rows) + len(rows))
+        self.rows = np.concatenate([self.rows, rows])
+        self.outputs = np.concatenate([self.outputs, outputs]) if len(self.outputs) else outputs
+        keys = self.known_keys(rows)
+        if self._table is not None:
+            self._table[keys] = places
+        else:
+            ordered, order = (np.concatenate(pair) for pair in zip(self._ordered, (keys, places), strict=True))
+            sorting = np.argsort(ordered)
+            self._ordered = ordered[sorting], order[sorting]
 
 
 class DistinctRows:
@@ -130,51 +155,47 @@ class DistinctRows:
     def __init__(self, predict: Callable[[NDArray[Any]], NDArray[np.float64]]) -> None:
         self._predict = predict
         self._lock = threading.Lock()
-        self._known: tuple[_Index, NDArray[np.float64]] | None = None
+        # By dtype: the same number has other bits in another.
+        self._known: dict[np.dtype[Any], _Known] = {}
         self._rows_seen = 0
         self.on = True
 
     def __call__(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """Return the predictions of ``X``, of shape (n_samples, n_features); a new array."""
         self._rows_seen += len(X)
-        if not len(X) or not self.on or X.ndim != 2 or not X.shape[1] or X.dtype.kind not in "biuf":
+        if not len(X) or not self.on or X.ndim != 2 or not X.shape[1] or not _can_be_coded(X.dtype):
             return self._predict(X)
-        known = self._known
-        if known is not None:
-            index, outputs = known
-            keys = index.keys(X)
-            if keys is not None:
-                places = index.places(keys)
-                if (places >= 0).all():
-                    return outputs[places]
+        known = self._known.get(X.dtype)
+        outputs = None if known is None else known.predictions(X)
+        if outputs is not None:
+            return outputs
         with self._lock:
             try:
-                index, outputs = self._learn(X)
+                return self._learned(X)
             except TooManyDistinctError:
                 self.on = False
-                self._known = None
-                return self._predict(X)
-        return outputs[index.places(index.known_keys(X))]
+                self._known = {}
+        return self._predict(X)
 
-    def _learn(self, X: NDArray[Any]) -> tuple[_Index, NDArray[np.float64]]:
-        """Make known all rows of ``X``."""
-        rows = self._known[0].rows if self._known else X[:0]
-        known = self._known[0].coders if self._known else [None] * X.shape[1]
-        coders = [_coder(X[:, position], rows[:, position], coder) for position, coder in enumerate(known)]
-        index = _Index(rows, coders)
-        keys = index.known_keys(X)
-        new_places = np.flatnonzero(index.places(keys) < 0)
-        _, first = np.unique(keys[new_places], return_index=True)
-        new = X[np.sort(new_places[first])]
-        distinct = len(rows) + len(new)
+    def _learned(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Make known all rows of ``X`` and return their predictions."""
+        known = self._known.get(X.dtype)
+        rows = X[:0] if known is None else known.rows
+        old = [None] * X.shape[1] if known is None else known.coders
+        coders = [_coder(X[:, position], rows[:, position], coder) for position, coder in enumerate(old)]
+        if known is None or coders != known.coders:
+            known = _Known(coders, rows, np.empty((0, 0)) if known is None else known.outputs)
+        keys = known.known_keys(X)
+        unknown = np.flatnonzero(known.places(keys) < 0)
+        _, first = np.unique(keys[unknown], return_index=True)
+        distinct = len(rows) + len(first)
         if distinct > MAX_DISTINCT or (self._rows_seen >= PROBE_ROWS and distinct > HARDLY_REPEAT * self._rows_seen):
             raise TooManyDistinctError
-        outputs = [self._known[1]] if self._known else []
-        if len(new):
-            outputs.append(self._predict(new))
-            index = _Index(np.concatenate([rows, new]), coders)
-        self._known = index, np.concatenate(outputs)
-        return self._known
+        if len(first):
+            new = X[unknown[np.sort(first)]]
+            known.add(new, self._predict(new))
+        self._known[X.dtype] = known
+        return known.outputs.take(known.places(keys), axis=0)
 
 
 def _coder(column: NDArray[Any], rows: NDArray[Any], known: _Offset | _Values | None) -> _Offset | _Values:
@@ -182,17 +203,22 @@ def _coder(column: NDArray[Any], rows: NDArray[Any], known: _Offset | _Values | 
     if known is not None and known.codes(column) is not None:
         return known
     if not isinstance(known, _Values):
-        low, high = column.min(), column.max()
-        if isinstance(known, _Offset):
-            low, high = min(low, known.low), max(high, known.low + known.size - 1)
-        if np.isfinite(low) and np.isfinite(high) and high - low < MAX_COLUMN_VALUES:
-            offset = _Offset(int(low), int(high) - int(low) + 1)
-            if offset.codes(column) is not None:
+        bounds = column.min(), column.max()
+        if np.isfinite(bounds).all():
+            low, high = (int(bound) for bound in bounds)
+            if isinstance(known, _Offset):
+                low, high = min(low, known.low), max(high, known.low + known.size - 1)
+            offset = _Offset(low, high - low + 1)
+            if offset.size <= MAX_COLUMN_VALUES and high <= _INT64_MAX and offset.codes(column) is not None:
                 return offset
     values = np.unique(np.concatenate([_bits(rows), _bits(column)]))
     if len(values) > MAX_COLUMN_VALUES:
         raise TooManyDistinctError
     return _Values(values)
+
+
+def _can_be_coded(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
 def _bits(column: NDArray[Any]) -> NDArray[np.int64]:

@@ -72,11 +72,14 @@ class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type
             ensure_min_samples=0,
         )
         bins = len(self.edges) - 1
-        numbers = np.where(np.isnan(X), X.dtype.type(self.missing), X)
-        # Left of the first edge searchsorted gives 0, which ends as the code of what is right of the last.
-        codes: NDArray[np.int8] = np.searchsorted(np.asarray(self.edges, X.dtype), numbers).astype(np.int8)
-        codes[codes == 0] = bins + 1
-        codes -= 1
+        # A bin's code is how many edges lie below, less one; counting them is faster than a search for each number.
+        below = np.zeros(X.shape, dtype=np.int8)
+        for edge in np.asarray(self.edges, X.dtype):
+            below += edge < X
+        code_of = np.array([bins, *range(bins + 1)], dtype=np.int8)
+        codes: NDArray[np.int8] = code_of.take(below)
+        missing = int(np.searchsorted(np.asarray(self.edges, X.dtype), X.dtype.type(self.missing)))
+        codes[np.isnan(X)] = code_of[missing]
         return codes
 
     def __sklearn_tags__(self) -> Any:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from titanic_batch.columns import Mask
+from titanic_batch.columns import Mask, printable
 from titanic_batch.keys import SeenKeys
 from titanic_batch.rows import Block, Fields, Problem
 from titanic_batch.sources import InputTable
@@ -40,6 +40,13 @@ class JudgedBlock:
     """The rejected rows as they stood, where they were asked for."""
     size: int
     """How much of ``table.size`` the block is."""
+
+    def value(self, row: int, column: str | None) -> str | None:
+        """Return what a rejected row holds in a column; the fields must have been asked for."""
+        if self.fields is None or column is None:
+            return None
+        value = self.fields.table[column][int(np.searchsorted(self.rejected, row))].as_py()
+        return None if value is None else printable(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ class Judge:
             A table is damaged, or reading it failed midway.
         """
         seen = SeenKeys()
-        window = _Window(width=2 * jobs)
+        window = _Window(width=jobs + 1)
         wanted = None if self._fields else list(self._types)
         blocks = ((table, block) for table in tables for block in table.blocks(wanted))
         calls = (joblib.delayed(self._verdict)(window, place, *pair) for place, pair in enumerate(blocks))

@@ -52,7 +52,8 @@ class SeenKeys:
         if len(keys) and self._pages:
             pages = np.array(sorted(p for p in self._pages if keys[0] >> _PAGE_BITS <= p <= keys[-1] >> _PAGE_BITS))
             for page, start, end in zip(pages, *self._bounds(keys, pages), strict=True):
-                marks, low = self._pages[int(page)], keys[start:end] & (_PAGE - 1)
+                marks = self._pages[int(page)]
+                low = _places(keys[start:end])
                 seen[start:end] = marks[low]
                 marks[low] = True
                 rest[start:end] = False
@@ -75,12 +76,15 @@ class SeenKeys:
         """Mark the keys of well-filled pages there and return the others."""
         if len(run) < _PAGE_WORTH:
             return run
-        pages, counts = np.unique(run >> _PAGE_BITS, return_counts=True)
-        full = pages[counts >= _PAGE_WORTH]
+        pages = run >> _PAGE_BITS
+        last = pages[_PAGE_WORTH - 1 :]
+        full = np.unique(last[last == pages[: len(last)]])
+        if not len(full):
+            return run
         keep = np.ones(len(run), dtype=np.bool_)
         for page, start, end in zip(full, *self._bounds(run, full), strict=True):
             marks = self._pages.setdefault(int(page), np.zeros(_PAGE, dtype=np.bool_))
-            marks[run[start:end] & (_PAGE - 1)] = True
+            marks[_places(run[start:end])] = True
             keep[start:end] = False
         return run[keep]
 
@@ -89,3 +93,9 @@ class SeenKeys:
         """Return where the keys of each page begin and end."""
         numbers = keys >> _PAGE_BITS
         return np.searchsorted(numbers, pages), np.searchsorted(numbers, pages, side="right")
+
+
+def _places(keys: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Return where rising, distinct keys of one page stand in it; a slice, which is faster, where there are no gaps."""
+    first, last = int(keys[0]) & (_PAGE - 1), int(keys[-1]) & (_PAGE - 1)
+    return slice(first, last + 1) if last - first == len(keys) - 1 else keys & (_PAGE - 1)

@@ -5,48 +5,57 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import io
+import lzma
 import os
+import pickle
 import platform
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import joblib
 import pandas as pd
 import pyarrow as pa
 import sklearn
-import skops.io
 from numpy.typing import NDArray
 from sklearn.exceptions import InconsistentVersionWarning
-from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from titanic_batch import __version__
 from titanic_batch.artifact import FORMAT, FORMAT_VERSION, model_format, read_artifact, with_manifest
 from titanic_batch.errors import DataError, ModelError
-from titanic_batch.pipeline import CATEGORIES, DEFAULT_SEED, NOTEBOOK_GRID, build_pipeline
+from titanic_batch.pipeline import CATEGORIES, DEFAULT_SEED, build_pipeline
 from titanic_batch.publishing import Publication, writing
 from titanic_batch.schema import CONTRACT, KEY, LABEL
 from titanic_batch.scoring import Scorer
 
+if TYPE_CHECKING:
+    from titanic_batch.evaluation import Evaluation
+
 DEFAULT_MODEL = "model.skops"
 REFERENCE = "reference"
-FOLDS = 10
 
 # What skops must be told to trust, beyond what it knows of scikit-learn and NumPy.
-_TRUSTED = ("titanic_batch.features.BinEncoder", "titanic_batch.features.CategoryEncoder")
+_TRUSTED = ("sklearn.tree._tree.Tree", "titanic_batch.features.BinEncoder", "titanic_batch.features.CategoryEncoder")
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How often a model is right about ``rows`` passengers whose fate is known."""
-
-    rows: int
-    accuracy: float
+# What unpacking, unpickling and building raise where the bytes are no model.
+_CANNOT_BE_BUILT = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    pickle.PickleError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Model:
@@ -92,7 +101,7 @@ class Model:
         DataError
             There are no rows, or all have the same label.
         """
-        features, label = _features(frame), frame[LABEL]
+        features, label = features_of(frame), frame[LABEL]
         if label.nunique() < 2:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
         self.pipeline.fit(features, label)
@@ -124,22 +133,16 @@ class Model:
         return probabilities
 
     def evaluate(self, frame: pd.DataFrame) -> Evaluation:
-        """Return how good the model is on labelled rows that it has not seen."""
-        return Evaluation(len(frame), float(accuracy_score(frame[LABEL], self.predict(frame))))
-
-    def cross_validate(self, frame: pd.DataFrame) -> Evaluation:
-        """Return the mean accuracy over 10 stratified, shuffled folds, fitting a model of these parameters for each.
+        """Return how good the model is on labelled rows that it has not seen.
 
         Raises
         ------
-        DataError
-            There are fewer than 10 rows of a label.
+        ModelError
+            The model is not fitted.
         """
-        if frame[LABEL].value_counts().min() < FOLDS:
-            raise DataError(f"cross-validation needs at least {FOLDS} rows with each {LABEL}: add some.")
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=self._seed)
-        scores = cross_val_score(self.pipeline, _features(frame), frame[LABEL], cv=folds, scoring="accuracy")
-        return Evaluation(len(frame), float(scores.mean()))
+        from titanic_batch.evaluation import evaluate
+
+        return evaluate(self, frame)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a ``.skops`` or ``.joblib`` file, which appears whole or not at all.
@@ -156,7 +159,9 @@ class Model:
         self._check_fitted()
         name = os.fspath(path)
         if model_format(name) == "skops":
-            content = with_manifest(skops.io.dumps(self.pipeline), self.manifest)
+            import skops.io  # a second of imports that a reference model does without
+
+            content = with_manifest(skops.io.dumps(self.pipeline, compression=zipfile.ZIP_DEFLATED), self.manifest)
         else:
             buffer = io.BytesIO()
             joblib.dump(self.pipeline, buffer)
@@ -234,7 +239,8 @@ class Model:
         return scores
 
     @property
-    def _seed(self) -> int:
+    def seed(self) -> int:
+        """Seed of the forest."""
         return int(self.pipeline[-1].random_state)
 
     def _check_fitted(self) -> None:
@@ -256,7 +262,7 @@ def resolve_model(name: str | None, sha256: str | None = None) -> Model:
     ModelError
         The model that is named, or is there, can't be loaded, or a pin was given and there is no file.
     """
-    if name is None and os.path.exists(DEFAULT_MODEL):
+    if name is None and os.path.lexists(DEFAULT_MODEL):
         name = DEFAULT_MODEL
     if name is not None:
         return Model.load(name, sha256)
@@ -265,28 +271,23 @@ def resolve_model(name: str | None, sha256: str | None = None) -> Model:
     return Model.reference()
 
 
-def tuned_parameters(frame: pd.DataFrame, seed: int = DEFAULT_SEED, jobs: int = 1) -> dict[str, Any]:
-    """Return the forest's parameters that win the notebook's grid search: best accuracy over 5 folds."""
-    prefix = "classifier__"
-    grid = {prefix + name: values for name, values in NOTEBOOK_GRID.items()}
-    search = GridSearchCV(build_pipeline(seed), grid, scoring="accuracy", cv=5, n_jobs=jobs, refit=False)
-    search.fit(_features(frame), frame[LABEL])
-    return {name.removeprefix(prefix): value for name, value in search.best_params_.items()}
-
-
-def _features(frame: pd.DataFrame) -> pd.DataFrame:
+def features_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that the pipeline is fitted on."""
     return frame[[name for name in CONTRACT.types if name != KEY]]
 
 
 def _built(name: str, content: bytes, *, pickled: bool) -> Pipeline:
     """Build the pipeline of a model file."""
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)
         try:
             pipeline = joblib.load(io.BytesIO(content)) if pickled else skops.io.loads(content, trusted=_TRUSTED)
         except UntrustedTypesFoundException:
             raise ModelError(f"the model {name} holds types that are not ours to trust: fit it again.") from None
-        except (AttributeError, EOFError, ImportError, KeyError, LookupError, TypeError, ValueError) as error:
+        except _CANNOT_BE_BUILT as error:
             raise ModelError(
                 f"the model {name} can't be built with scikit-learn {sklearn.__version__} "
                 f"({type(error).__name__}): fit it again with the versions that are installed."
@@ -297,7 +298,9 @@ def _built(name: str, content: bytes, *, pickled: bool) -> Pipeline:
 
 
 def _check_schema(name: str, manifest: dict[str, Any]) -> None:
-    schema = manifest.get("schema", {})
+    schema = manifest.get("schema")
+    if not isinstance(schema, dict):
+        schema = {}
     if (schema.get("version"), schema.get("digest")) != (CONTRACT.version, CONTRACT.digest):
         raise ModelError(
             f"the model {name} was fitted for version {schema.get('version')} of the schema, and this is version "

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from titanic_batch.columns import STRING, from_arrow, is_text
+from titanic_batch.columns import STRING, Mask, escape, from_arrow, is_text, valid_text
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.rows import Fields, Problem, Rows
 
@@ -40,16 +40,19 @@ class ParquetBlock:
         problems, columns = [], []
         for name, wanted in types.items():
             column = table[name].combine_chunks()
+            broken: dict[str, Mask] = {}
             if wanted is not None:
                 column, broken = from_arrow(column, wanted)
-                problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
+            elif is_text(column.type):
+                column, broken = valid_text(column)
+            problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
             columns.append(column)
         return Rows(pa.table(columns, names=list(types)), problems)
 
     def fields(self, rows: NDArray[np.int64]) -> Fields:
-        """Return the given rows as they stood, every column of the file, as text."""
+        """Return the given rows as they stood, every column of the file, as text that `columns.escape` leaves."""
         table = self._table(None).take(pa.array(rows))
-        columns = [as_text(column) for column in table.columns]
+        columns = [_escaped(column) for column in table.columns]
         return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
 
     def _table(self, names: list[str] | None) -> pa.Table:
@@ -104,6 +107,21 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array(
             [pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())]
         )
+
+
+def _is_binary(found: pa.DataType) -> bool:
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(is_kind(found) for is_kind in kinds)
+
+
+def _escaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return any Arrow column as strings, text and bytes as `columns.escape` leaves them."""
+    if not is_text(column.type) and not _is_binary(column.type):
+        return as_text(column)
+    raw = column.cast(pa.string(), safe=False).cast(pa.binary()).to_pylist()
+    return pa.chunked_array(
+        [pa.array([None if value is None else escape(value).decode() for value in raw], pa.string())]
+    )
 
 
 def read_error(name: str, error: Exception) -> DataError | TransferError:

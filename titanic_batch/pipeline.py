@@ -20,12 +20,15 @@ from titanic_batch.features import (
     CategoryEncoder,
 )
 
+# Chosen by cross-validation over data/train.csv alone. 20 times 10-fold, with other folds and seeds than to choose:
+# accuracy 0.772, log loss 0.471, Brier score 0.151; with what the notebook's grid search finds 0.768, 0.492, 0.157.
 DEFAULT_PARAMETERS: dict[str, Any] = {
     "n_estimators": 100,
-    "criterion": "entropy",
-    "max_depth": 7,
-    "max_features": "sqrt",
-    "min_samples_leaf": 2,
+    "criterion": "gini",
+    "max_depth": 6,
+    "max_features": 3,
+    "max_samples": 0.3,
+    "min_samples_leaf": 4,
 }
 DEFAULT_SEED = 23
 

@@ -76,7 +76,14 @@ class Output:
             except FileNotFoundError:
                 same = False
             if same:
-                os.ftruncate(descriptor, 0)
+                try:
+                    os.ftruncate(descriptor, 0)
+                    # What a killed run left may be open to more people than this file may be.
+                    if (left := stat.S_IMODE(os.fstat(descriptor).st_mode)) & ~mode:
+                        os.fchmod(descriptor, left & mode)
+                except OSError as error:
+                    os.close(descriptor)
+                    raise OutputError(f"{self.name} can't be created ({error.strerror}).") from None
                 return os.fdopen(descriptor, "w+b")
             os.close(descriptor)
 
@@ -120,19 +127,20 @@ class Output:
             with suppress(FileNotFoundError):
                 os.unlink(self._hidden)
             self._hidden = None
-        self.file.close()
+        with suppress(OSError):  # closing writes what is buffered, for which the disk may have no room
+            self.file.close()
 
 
 class Publication:
-    """The files of one run: published together at its end, in the order they were added, or discarded."""
+    """The files of one run: published together at its end, one by one, or discarded."""
 
     def __init__(self) -> None:
         self._outputs: list[Output] = []
 
-    def add(self, target: str, mode: int = _OPEN) -> Output:
-        """Open one more file. Raises as `Output` does."""
+    def add(self, target: str, mode: int = _OPEN, *, first: bool = False) -> Output:
+        """Open one more file, to be published last, or first. Raises as `Output` does."""
         output = Output(target, mode)
-        self._outputs.append(output)
+        self._outputs.insert(0 if first else len(self._outputs), output)
         return output
 
     def drop(self, output: Output) -> None:

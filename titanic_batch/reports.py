@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from titanic_batch.artifact import Artifact
-    from titanic_batch.batch import RunReport
     from titanic_batch.fitting import FitReport
-
-
-def validation_text(report: RunReport) -> str:
-    """Return how many rows there are, and which rules are broken how often and where first."""
-    lines = [f"{', '.join(report.sources)}: {report.rows} rows, {report.rejected} rejected"]
-    for rule in report.rules:
-        first = ", ".join(f"{source}:{row}" for source, row in rule.first_rows)
-        lines.append(f"  {rule.rule} {rule.column or 'row'}: {rule.rows} (first: {first})")
-    if report.failure:
-        lines.append(f"failed: {report.failure}")
-    return "\n".join(lines)
 
 
 def fit_text(report: FitReport) -> str:

@@ -10,6 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+WRONG_FIELD_COUNT = "wrong_field_count"
+UNCLOSED_QUOTE = "unclosed_quote"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from titanic_batch.columns import is_compatible, type_name
-from titanic_batch.csv_blocks import BLOCK_BYTES, CsvSplitter
+from titanic_batch.csv_blocks import BLOCK_BYTES, BlockStream, CsvSplitter
 from titanic_batch.errors import DataError, InputError, UsageError
 from titanic_batch.parquet_blocks import parquet_blocks, read_error
 from titanic_batch.rows import Block
@@ -64,7 +64,7 @@ class Source:
 
     name: str
     format: Format
-    stream: BinaryIO | None = None
+    stream: io.BufferedIOBase | None = None
 
 
 def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> list[Source]:
@@ -98,7 +98,7 @@ def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> l
     if names.count(STDIN) > 1:
         raise UsageError("- (stdin) can be read only once.")
     return [
-        Source("stdin", input_format or "csv", sys.stdin.buffer)
+        Source("stdin", input_format or "csv", cast("io.BufferedReader", sys.stdin.buffer))
         if name == STDIN
         else Source(name, input_format or format_of(name))
         for name in names
@@ -203,14 +203,14 @@ class InputTable:
                 yield from self._splitter.blocks(self._all_names)
 
     def _open_csv(self, block_bytes: int) -> tuple[str, ...]:
-        stream: BinaryIO
+        stream: BlockStream
         if self.source.stream is not None:
             stream = self.source.stream
         else:
             file = self._closing.enter_context(_open(self.source.name))
             if self.source.format == "csv" and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 self.size = os.fstat(file.fileno()).st_size
-                stream = cast("BinaryIO", _WholeFile(file, self.size))
+                stream = _WholeFile(file, self.size)
             else:
                 stream = file
         if compression := COMPRESSION.get(self.source.format):
@@ -281,22 +281,22 @@ class InputTable:
 class _WholeFile(io.RawIOBase):
     """A file that must give as many bytes as it had when it was opened."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
         self._file = file
         self._left = size
 
     def readable(self) -> bool:
         return True
 
-    def read(self, count: int = -1, /) -> bytes:
-        chunk = self._file.read(count)
-        self._left -= len(chunk)
-        if not chunk and self._left > 0:
+    def readinto(self, buffer: Any, /) -> int:
+        got = self._file.readinto(buffer)
+        self._left -= got
+        if not got and len(buffer) and self._left > 0:
             raise OSError(errno.EIO, "the file shrank while it was read")
-        return chunk
+        return got
 
 
-def _open(name: str) -> BinaryIO:
+def _open(name: str) -> io.BufferedReader:
     try:
         return open(name, "rb")
     except OSError as error:

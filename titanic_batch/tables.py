@@ -17,7 +17,7 @@ from titanic_batch.columns import printable, unescape
 from titanic_batch.judging import JudgedBlock
 from titanic_batch.sources import COMPRESSION, OWN_PREFIX, Format
 
-ROW_GROUP_ROWS = 2**20
+ROW_GROUP_ROWS = 2**18
 
 REJECT_SOURCE = f"{OWN_PREFIX}source"
 REJECT_ROW = f"{OWN_PREFIX}row"
@@ -59,7 +59,7 @@ class _CsvRows:
     def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
         self._compressed = None
         if codec := COMPRESSION.get(file_format):
-            self._compressed = pa.CompressedOutputStream(pa.PythonFile(file, "w"), codec)
+            self._compressed = pa.CompressedOutputStream(pa.PythonFile(_KeptOpen(file), "w"), codec)
         self._sink = pa.PythonFile(_UnescapedBytes(self._compressed or file), "w")
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(schema.names)
@@ -178,14 +178,22 @@ def reasons_of(block: JudgedBlock) -> list[list[dict[str, str | None]]]:
     return reasons
 
 
-class _UnescapedBytes(io.RawIOBase):
-    """Passes on what is written, each foreign byte as it was. The CSV writer never cuts a character between writes."""
+class _KeptOpen(io.RawIOBase):
+    """Passes on what is written, and leaves the file open when it is closed."""
 
     def __init__(self, file: BinaryIO | pa.NativeFile) -> None:
         self._file = file
 
     def writable(self) -> bool:
         return True
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        self._file.write(data)
+        return len(data)
+
+
+class _UnescapedBytes(_KeptOpen):
+    """Passes on what is written, each foreign byte as it was. The CSV writer never cuts a character between writes."""
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
         self._file.write(unescape(bytes(data)))

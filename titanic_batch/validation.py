@@ -1,14 +1,15 @@
 """A pandera schema applied to blocks of rows: which rows break which rule.
 
-pandera says whether a block is valid; its report names no rows, so where it objects, the rows are found in a second
-pass, check by check. Each row is judged by its own fields: what lies around it changes nothing.
+Each value is judged by itself, so pandera is asked once about each distinct value where there are few of them; about
+the least and the greatest where the checks are intervals; and about whole columns where neither settles it. Its report
+names no rows, so where it objects, they are found in a second pass, check by check.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +20,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pandera.config import ValidationDepth, config_context
 
-from titanic_batch.columns import NOT_FINITE, OUT_OF_RANGE, STRING
-from titanic_batch.rows import Problem, Rows
+from titanic_batch.columns import ENCODING, NOT_FINITE, OUT_OF_RANGE, STRING, TYPE, Mask
+from titanic_batch.rows import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Problem, Rows
 
 MISSING = "missing"
 NOT_ALLOWED = "not_allowed"
@@ -42,8 +43,10 @@ _RULE_OF_CHECK = {
     "str_matches": NOT_ALLOWED,
     "str_startswith": NOT_ALLOWED,
 }
+# Checks that hold for all values between two for which they hold.
+_CONVEX_CHECKS = {"greater_than", "greater_than_or_equal_to", "in_range", "less_than", "less_than_or_equal_to"}
 _MAX_VERDICTS = 100_000
-_ROW = "row"
+_MAX_SPAN = 2**16
 
 
 class Contract:
@@ -69,20 +72,20 @@ class Contract:
         self._schema = schema
         self.key: str = next(name for name, column in schema.columns.items() if column.unique)
         self.types: dict[str, pa.DataType] = {name: _arrow_type(column) for name, column in schema.columns.items()}
-        self._numbers = pap.DataFrameSchema(
-            {
-                name: pap.Column(self.types[name], column.checks, nullable=column.nullable)
-                for name, column in schema.columns.items()
-                if self.types[name] != STRING
-            }
-        )
-        self._strings = {
-            name: pap.DataFrameSchema({name: pap.Column(pa.string(), column.checks, nullable=True)})
-            for name, column in schema.columns.items()
-            if self.types[name] == STRING
+        self._columns = {
+            name: pap.DataFrameSchema({name: pap.Column(_value_type(kind), schema.columns[name].checks, nullable=True)})
+            for name, kind in self.types.items()
         }
-        # What pandera said of each string, for as long as there are not too many of them.
-        self._verdicts: dict[str, dict[str, frozenset[str]]] = {name: {} for name in self._strings}
+        self._checked = [name for name, column in schema.columns.items() if column.checks]
+        self._convex = {
+            name
+            for name, column in schema.columns.items()
+            if self.types[name] != STRING and all(check.name in _CONVEX_CHECKS for check in column.checks)
+        }
+        # The widest interval whose ends pandera accepted, for columns whose checks are intervals.
+        self._sound: dict[str, tuple[float, float]] = {}
+        # What pandera said of each distinct value, for as long as there are not too many of them.
+        self._verdicts: dict[str, dict[Any, frozenset[str]]] = {name: {} for name in self.types}
 
     @property
     def digest(self) -> str:
@@ -100,79 +103,131 @@ class Contract:
             "required": [name for name, column in columns.items() if not column.nullable],
         }
 
+    def rules(self) -> list[tuple[str, str | None]]:
+        """Return all rules that a row can break, each with its column (None: the whole row)."""
+        rules: list[tuple[str, str | None]] = [(WRONG_FIELD_COUNT, None), (UNCLOSED_QUOTE, None)]
+        for name, column in self._schema.columns.items():
+            number = self.types[name] != STRING
+            rules += [(TYPE, name), (NOT_FINITE, name)] if number else []
+            rules += [(ENCODING, name)]
+            rules += [(OUT_OF_RANGE, name)] if pa.types.is_integer(self.types[name]) else []
+            rules += [] if column.nullable else [(MISSING, name)]
+            rules += [(_RULE_OF_CHECK.get(check.name, check.name), name) for check in column.checks]
+        return list(dict.fromkeys([*rules, (DUPLICATE_KEY, self.key)]))
+
     def problems(self, rows: Rows) -> list[Problem]:
         """Return all that is wrong with the rows: what reading found, and what the schema's checks find.
 
         ``rows`` has at least the contract's columns, of `types`. Whether a key came before is not looked at here.
         """
         found = list(rows.problems)
-        with _pandera_on():
-            found += self._number_problems(rows.table)
-            for name in self._strings:
-                found += self._string_problems(name, rows.table[name])
+        for name, column in zip(self.types, rows.table.select(list(self.types)).columns, strict=True):
+            if column.null_count and not self._schema.columns[name].nullable:
+                found.append(Problem(MISSING, name, np.flatnonzero(column.is_null().to_numpy())))
+            if column.null_count == len(column):
+                continue
+            if pa.types.is_dictionary(column.type):
+                broken = self._broken_by_distinct(name, *_distinct_strings(column))
+            else:
+                broken = self._broken_numbers(name, column)
+            found += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken]
         return _without_what_was_never_there(found, rows.problems)
 
-    def _number_problems(self, table: pa.Table) -> Iterator[Problem]:
-        table = table.select(list(self._numbers.columns))
-        infinite: dict[str, NDArray[np.bool_]] = {}
-        for name in table.column_names:
-            if pa.types.is_floating(table[name].type) and not pc.all(pc.is_finite(table[name])).as_py():
-                mask = pc.fill_null(pc.is_inf(table[name]), False).to_numpy()
-                infinite[name] = mask
-                yield Problem(NOT_FINITE, name, np.flatnonzero(mask))
-        for name, rule, mask in _broken(self._numbers, table):
-            if rule == OUT_OF_RANGE and name in infinite:
-                mask = mask & ~infinite[name]
-            yield Problem(rule, name, np.flatnonzero(mask))
+    def _broken_numbers(self, name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
+        """Yield each rule that numbers break, and the mask of their rows."""
+        if name not in self._checked and pa.types.is_integer(column.type):
+            return
+        low, high = (bound.as_py() for bound in pc.min_max(column).values())
+        infinite = np.zeros(len(column), dtype=np.bool_)
+        if np.isinf([low, high]).any():
+            infinite = pc.fill_null(pc.is_inf(column), False).to_numpy()
+            yield NOT_FINITE, infinite
+        if name not in self._checked or (name in self._convex and self._are_sound(name, low, high)):
+            return
+        if pa.types.is_integer(column.type) and high - low < _MAX_SPAN:
+            broken = list(self._broken_by_distinct(name, *_distinct_integers(column, low, high)))
+        else:
+            with _pandera_on():
+                broken = list(_broken(self._columns[name], column))
+        for rule, mask in broken:
+            yield rule, mask & ~infinite if rule == OUT_OF_RANGE else mask
 
-    def _string_problems(self, name: str, column: pa.ChunkedArray) -> Iterator[Problem]:
-        array = column.combine_chunks()
-        if array.null_count and not self._schema.columns[name].nullable:
-            yield Problem(MISSING, name, np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)))
-        verdicts = self._verdicts_on(name, array.dictionary.to_pylist())
-        rules = frozenset[str]().union(*verdicts)
-        for rule in sorted(rules):
+    def _are_sound(self, name: str, low: float, high: float) -> bool:
+        """Tell whether pandera accepts two values, and so all between them: the column's checks are intervals."""
+        known_low, known_high = self._sound.get(name, (low, high))
+        if name not in self._sound or low < known_low or high > known_high:
+            ends = pa.chunked_array([pa.array([low, high], self.types[name])])
+            with _pandera_on():
+                if any(True for _ in _broken(self._columns[name], ends)):
+                    return False
+            self._sound[name] = min(low, known_low), max(high, known_high)
+        return True
+
+    def _broken_by_distinct(self, name: str, values: list[Any], codes: _Codes) -> Iterator[tuple[str, Mask]]:
+        """Yield each rule that a column's values break, and the mask of their rows, from its distinct values."""
+        verdicts = self._verdicts_on(name, values)
+        for rule in sorted(frozenset[str]().union(*verdicts)):
             broken = np.array([rule in verdict for verdict in verdicts])
-            mask = broken[pc.fill_null(array.indices, 0).to_numpy()]
-            mask &= array.is_valid().to_numpy(zero_copy_only=False)
-            yield Problem(rule, name, np.flatnonzero(mask))
+            places, present = codes()
+            yield rule, broken[places] & present
 
-    def _verdicts_on(self, name: str, values: list[str]) -> list[frozenset[str]]:
-        """Return the rules that each of some distinct strings breaks."""
+    def _verdicts_on(self, name: str, values: list[Any]) -> list[frozenset[str]]:
+        """Return the rules that each of some distinct values breaks."""
         known = self._verdicts[name]
         if unknown := [value for value in values if value not in known]:
+            column = pa.chunked_array([pa.array(unknown, _value_type(self.types[name]))])
             broken: dict[int, set[str]] = {}
-            for _, rule, mask in _broken(self._strings[name], pa.table({name: unknown})):
-                for position in np.flatnonzero(mask):
-                    broken.setdefault(int(position), set()).add(rule)
+            with _pandera_on():
+                for rule, mask in _broken(self._columns[name], column):
+                    for position in np.flatnonzero(mask).tolist():
+                        broken.setdefault(position, set()).add(rule)
             known = known | {value: frozenset(broken.get(place, ())) for place, value in enumerate(unknown)}
             self._verdicts[name] = known if len(known) <= _MAX_VERDICTS else {}
         return [known[value] for value in values]
 
 
-def _broken(schema: pap.DataFrameSchema, table: pa.Table) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """Yield column, rule and mask of rows for each check that pandera finds broken."""
+# What gives, of each row, the place of its value among the distinct ones, and whether it has one; asked only for rows
+# that break a rule.
+_Codes = Callable[[], tuple[NDArray[np.int64], Mask]]
+
+
+def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _Codes]:
+    array = column.combine_chunks()
+
+    def codes() -> tuple[NDArray[np.int64], Mask]:
+        return pc.fill_null(array.indices, 0).to_numpy(), array.is_valid().to_numpy(zero_copy_only=False)
+
+    return array.dictionary.to_pylist(), codes
+
+
+def _distinct_integers(column: pa.ChunkedArray, low: int, high: int) -> tuple[list[int], _Codes]:
+    offsets = pc.fill_null(column, low).to_numpy() - low
+    present = np.flatnonzero(np.bincount(offsets))
+
+    def codes() -> tuple[NDArray[np.int64], Mask]:
+        places = np.zeros(high - low + 1, dtype=np.int64)
+        places[present] = np.arange(len(present))
+        return places[offsets], column.is_valid().to_numpy()
+
+    return (present + low).tolist(), codes
+
+
+def _broken(schema: pap.DataFrameSchema, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
+    """Yield the rule and the mask of rows for each check that pandera finds broken in the schema's one column."""
+    (name,) = schema.columns
     try:
-        schema.validate(table, lazy=True)
+        schema.validate(pa.table({name: column}), lazy=True)
     except pap.errors.SchemaErrors as errors:
-        failures = {(error.schema.name, str(error.check)): error.check for error in errors.schema_errors}
-    else:
-        return
-    for (name, _), check in failures.items():
-        if isinstance(check, str):  # pandera's own: not_nullable
-            yield name, MISSING, table[name].is_null().to_numpy()
-        else:
-            rule = _RULE_OF_CHECK.get(check.name, check.name)
-            yield name, rule, _rows_that_fail(check, name, table[name])
+        for check in {str(error.check): error.check for error in errors.schema_errors}.values():
+            yield _RULE_OF_CHECK.get(check.name, check.name), _failing(check, column)
 
 
-def _rows_that_fail(check: pap.Check, name: str, column: pa.ChunkedArray) -> NDArray[np.bool_]:
+def _failing(check: pap.Check, column: pa.ChunkedArray) -> Mask:
     """Return the mask of the values that break one check; a null breaks none."""
-    dropping = pap.DataFrameSchema({name: pap.Column(column.type, check, nullable=True)}, drop_invalid_rows=True)
-    numbered = pa.table({name: column, f"{_ROW} of {name}": np.arange(len(column))})
-    kept = dropping.validate(numbered, lazy=True)[1].to_numpy()
+    dropping = pap.DataFrameSchema({"value": pap.Column(column.type, check, nullable=True)}, drop_invalid_rows=True)
+    numbered = pa.table({"value": column, "row": np.arange(len(column))})
     mask = np.ones(len(column), dtype=np.bool_)
-    mask[kept] = False
+    mask[dropping.validate(numbered, lazy=True)["row"].to_numpy()] = False
     mask &= column.is_valid().to_numpy()
     return mask
 
@@ -201,6 +256,10 @@ def _pandera_on() -> Iterator[None]:
 def _arrow_type(column: pap.Column) -> pa.DataType:
     types: Mapping[str, pa.DataType] = {"Int64": pa.int64(), "Float64": pa.float64(), "String": STRING}
     return types[str(column.dtype)]
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _json_schema(column: pap.Column, kind: pa.DataType) -> dict[str, Any]:
