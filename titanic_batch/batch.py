@@ -177,7 +177,7 @@ class PredictedColumns:
             raise UsageError(f"{', '.join(sorted(twice))} is written anyway, or kept twice: leave it out of --keep.")
 
     def schema(self, contract: Contract, tables: Sequence[InputTable]) -> pa.Schema:
-        """Return the schema of predictions for some tables: kept columns as they stand there, as text if they differ."""
+        """Return the schema of predictions; kept columns are as they stand in the tables, text where these differ."""
         fields = [(contract.key, contract.types[contract.key])]
         for name in self.keep:
             kinds = {contract.types.get(name) or table.type_of(name) for table in tables}

@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that help, usage errors and co
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import signal
@@ -47,11 +48,12 @@ class _Commands(typer.core.TyperGroup):
             return super().invoke(ctx)
         except errors.TitanicError as error:
             _say(str(error))
+            if isinstance(error, errors.TransferError):
+                _give_up_stdout()
             code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
             raise typer.Exit(code) from None
         except BrokenPipeError:
-            # Whatever is still to be flushed at exit would only fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _give_up_stdout()
             raise typer.Exit(READER_WENT_AWAY) from None
 
 
@@ -274,6 +276,12 @@ def _allocate_sparingly() -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with suppress(AttributeError, OSError):  # not every C library has it
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def _give_up_stdout() -> None:
+    """Lead stdout nowhere: whatever is still to be flushed at exit would only fail again."""
+    with suppress(io.UnsupportedOperation):  # no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(line: str) -> None:

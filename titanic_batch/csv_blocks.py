@@ -13,7 +13,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +35,16 @@ _NOT_BLANK = re.compile(rb"[^\r\n]")
 _ROW = re.compile(_FIELD + rb"(?:," + _FIELD + rb")*+(?:\r\n|\n|\r)")
 
 
+@dataclass(slots=True)
+class _Neighbours:
+    """What the blocks of one file tell each other: whether the last had fields that break a rule.
+
+    Parsing the next with the contract's types would then likely be in vain. It saves time, and changes nothing else.
+    """
+
+    are_odd: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class CsvBlock:
     """Whole rows of a CSV, without the header.
@@ -45,6 +55,7 @@ class CsvBlock:
     names: tuple[str, ...]
     data: bytes | memoryview
     unclosed: bool = False
+    neighbours: _Neighbours = field(default_factory=_Neighbours, compare=False)
 
     @property
     def size(self) -> int:
@@ -53,7 +64,7 @@ class CsvBlock:
 
     def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
         """Return the columns that ``types`` names, each of its type (None: text as it stands)."""
-        if not self.unclosed:
+        if not self.unclosed and not self.neighbours.are_odd:
             wanted = {name: kind or pa.string() for name, kind in types.items()}
             try:
                 table = self._parse(self.data, wanted, handler=None)
@@ -79,7 +90,7 @@ class CsvBlock:
 
     def _read_text(self, types: Mapping[str, pa.DataType | None]) -> Rows:
         table, lines, escaped = self._text(list(types))
-        problems = []
+        problems: list[Problem] = []
         if self.unclosed:
             problems.append(Problem(UNCLOSED_QUOTE, None, np.array([0])))
         elif lines:
@@ -89,6 +100,7 @@ class CsvBlock:
             column, broken = from_text(table[name].combine_chunks(), wanted or pa.string(), escaped=escaped)
             columns.append(column)
             problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
+        self.neighbours.are_odd = bool(problems)
         return Rows(pa.table(columns, names=list(types)), problems)
 
     def _text(self, names: list[str]) -> tuple[pa.Table, dict[int, str], bool]:
@@ -97,7 +109,7 @@ class CsvBlock:
         A row whose fields don't fit is null in the table.
         """
         raw = bytes(self.data)
-        data = escape(raw)
+        data = raw if raw.isascii() else escape(raw)
         escaped = data != raw
         if self.unclosed:
             nothing = pa.table({name: pa.nulls(1, pa.string()) for name in names})
@@ -188,6 +200,7 @@ class CsvSplitter:
 
     def blocks(self, names: tuple[str, ...]) -> Iterator[CsvBlock]:
         """Yield the blocks, each with at least one row, in order; the stream is read as they are asked for."""
+        neighbours = _Neighbours()
         while self._rest or not self._at_end:
             while not (end := last_row_end(self._rest)) and not self._at_end:
                 self._check_row_length()
@@ -197,7 +210,7 @@ class CsvSplitter:
             if end:
                 data, self._rest = memoryview(self._rest)[:end], self._rest[end:]
                 if _NOT_BLANK.search(data):
-                    yield CsvBlock(names, data)
+                    yield CsvBlock(names, data, neighbours=neighbours)
                 self._fill(self._block_bytes - len(self._rest))
             elif self._rest:
                 yield CsvBlock(names, memoryview(self._rest), unclosed=True)

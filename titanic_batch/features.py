@@ -144,8 +144,8 @@ class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         return np.asarray(codes, dtype=np.int8)[positions]
 
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        # check_array would turn Categoricals into objects, so a frame only meets it to be refused.
-        if isinstance(X, pd.DataFrame) and X.shape[1] and (len(X) or not reset):
+        # check_array would turn each Categorical into objects, one for each row.
+        if isinstance(X, pd.DataFrame) and not X.empty:
             frame = X
         else:
             options = {"dtype": None, "ensure_all_finite": False, "ensure_min_samples": int(reset)}

@@ -97,5 +97,7 @@ class SeenKeys:
 
 def _places(keys: NDArray[np.int64]) -> NDArray[np.int64] | slice:
     """Return where rising, distinct keys of one page stand in it; a slice, which is faster, where there are no gaps."""
+    if not len(keys):
+        return slice(0)
     first, last = int(keys[0]) & (_PAGE - 1), int(keys[-1]) & (_PAGE - 1)
     return slice(first, last + 1) if last - first == len(keys) - 1 else keys & (_PAGE - 1)

@@ -66,8 +66,8 @@ class Scorer:
     def _score_slice(self, table: pa.Table) -> NDArray[np.float64]:
         frame = table.select(list(self.columns)).to_pandas(split_blocks=True)
         X = frame if self._features is None else self._features.transform(frame)
-        if isinstance(X, pd.DataFrame) and all(dtype.kind in "biuf" for dtype in X.dtypes):
-            X = X.to_numpy()
+        if isinstance(X, pd.DataFrame) and all(isinstance(d, np.dtype) and d.kind in "biuf" for d in X.dtypes):
+            X = X.to_numpy(np.result_type(np.bool_, *X.dtypes))
         return self._distinct(X) if isinstance(X, np.ndarray) else self._predict(X)
 
     def _predict(self, X: Any) -> NDArray[np.float64]:
@@ -77,6 +77,8 @@ class Scorer:
             # What the forest's own predict does with its probabilities.
             labels = self._classifier.classes_.take(np.argmax(probabilities, axis=1))
         else:
+            if isinstance(X, np.ndarray) and hasattr(self._classifier, "feature_names_in_"):
+                X = pd.DataFrame(X, columns=self._classifier.feature_names_in_)  # it warns where it misses the names
             probabilities = self._classifier.predict_proba(X)
             labels = self._classifier.predict(X)
         return np.column_stack([labels.astype(np.float64), probabilities[:, -1]])
@@ -90,7 +92,8 @@ class _Forest:
     """
 
     def __init__(self, forest: RandomForestClassifier) -> None:
-        self._forest = forest
+        self._forest = copy.copy(forest)
+        vars(self._forest).pop("feature_names_in_", None)  # it warns where it misses the names
         self._trees = [tree.tree_ for tree in forest.estimators_]
         self._proven = False
 

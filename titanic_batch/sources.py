@@ -140,7 +140,7 @@ class InputTable:
     InputError
         The source can't be opened.
     DataError
-        It is empty, damaged, not of its format, or its header can't be used.
+        It is empty, damaged, not of its format, or its header can't be read.
     """
 
     def __init__(self, source: Source, block_bytes: int = BLOCK_BYTES) -> None:
@@ -154,7 +154,6 @@ class InputTable:
                 self._all_names = self._open_parquet()
             else:
                 self._all_names = self._open_csv(block_bytes)
-            self._check_names()
         self.names = tuple(name for name in self._all_names if not name.startswith(OWN_PREFIX))
 
     def __enter__(self) -> Self:
@@ -173,10 +172,14 @@ class InputTable:
         Raises
         ------
         DataError
-            Names every column that is missing, with the nearest name that is there, or of a type that can't be used.
+            Names every column that is missing, with the nearest name that is there, or stands there twice, or is of a
+            type that can't be used.
         """
         if missing := [name for name in wanted if name not in self.names]:
             raise DataError(f"{self.source.name}: {self._what_is_missing(missing, len(wanted))}")
+        # Not before, or the values of a first row that is no header would be taken for names.
+        if twice := sorted({name for name in self._all_names if self._all_names.count(name) > 1}):
+            raise DataError(f"{self.source.name}: column {', '.join(twice)} stands in the header more than once.")
         for name, kind in wanted.items():
             found = self._types.get(name)
             if kind is not None and found is not None and not is_compatible(found, kind):
@@ -252,11 +255,6 @@ class InputTable:
         self._types = dict(zip(schema.names, schema.types, strict=True))
         return tuple(schema.names)
 
-    def _check_names(self) -> None:
-        twice = sorted({name for name in self._all_names if self._all_names.count(name) > 1})
-        if twice:
-            raise DataError(f"{self.source.name}: column {', '.join(twice)} stands in the header more than once.")
-
     def _what_is_missing(self, missing: Sequence[str], of: int) -> str:
         if len(self.names) == 1:
             for delimiter, name in _OTHER_DELIMITERS.items():
@@ -264,7 +262,7 @@ class InputTable:
                     return f"its fields are separated by {name}: separate them by commas."
         folded = {name.casefold(): name for name in self.names}
         near = {name: difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75) for name in missing}
-        if len(missing) == of and not any(near.values()):
+        if len(missing) == of and not any(near.values()) and self.source.format != "parquet":
             return f"the first line names none of the columns {', '.join(missing)}: is the header missing?"
         parts = [f"{name} (nearest: {folded[near[name][0]]})" if near[name] else name for name in missing]
         return f"column{'s' * (len(missing) > 1)} missing: {', '.join(parts)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO, Self
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from titanic_batch.columns import printable, unescape
+from titanic_batch.columns import escape, printable, unescape
 from titanic_batch.judging import JudgedBlock
 from titanic_batch.sources import COMPRESSION, OWN_PREFIX, Format
 
@@ -29,12 +30,16 @@ class TableWriter:
     """Writes tables of one schema to an open file, which it does not close; left before `close`, it lets go of it.
 
     What is written depends on the rows alone, not on how they were cut into tables: row groups have a fixed size. The
-    schema's metadata goes into Parquet; a CSV has no place for it.
+    schema's metadata goes into Parquet; a CSV has no place for it. ``escaped`` tells that the text is as
+    `columns.escape` left it: a CSV gets the bytes that it stood for.
     """
 
-    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
+    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema, *, escaped: bool = False) -> None:
         self._open = True
-        self._rows = _ParquetRows(file, schema) if file_format == "parquet" else _CsvRows(file, file_format, schema)
+        if file_format == "parquet":
+            self._rows: _ParquetRows | _CsvRows = _ParquetRows(file, schema)
+        else:
+            self._rows = _CsvRows(file, file_format, schema, escaped)
 
     def write(self, table: pa.Table) -> None:
         """Write the rows of ``table``, which has the schema's columns."""
@@ -56,11 +61,12 @@ class TableWriter:
 
 
 class _CsvRows:
-    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema) -> None:
+    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema, escaped: bool) -> None:
         self._compressed = None
         if codec := COMPRESSION.get(file_format):
             self._compressed = pa.CompressedOutputStream(pa.PythonFile(_KeptOpen(file), "w"), codec)
-        self._sink = pa.PythonFile(_UnescapedBytes(self._compressed or file), "w")
+        plain = self._compressed or file
+        self._sink = pa.PythonFile(_UnescapedBytes(plain) if escaped else _KeptOpen(plain), "w")
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(schema.names)
         self._sink.write(header.getvalue().encode())
@@ -127,7 +133,7 @@ class RejectsWriter:
             ]
         )
         self._as_it_stood = printable if file_format == "parquet" else str
-        self._writer = TableWriter(file, file_format, self._schema)
+        self._writer = TableWriter(file, file_format, self._schema, escaped=True)
 
     def write(self, block: JudgedBlock) -> None:
         """Write the rejected rows of a block, if any. The block was judged with fields."""
@@ -135,9 +141,11 @@ class RejectsWriter:
             return
         fields = block.fields.table.to_pydict()
         own = {
-            REJECT_SOURCE: [block.table.source.name] * len(block.rejected),
+            REJECT_SOURCE: [escape(os.fsencode(block.table.source.name)).decode()] * len(block.rejected),
             REJECT_ROW: (block.rejected + block.first_row).tolist(),
-            REJECT_REASONS: [json.dumps(reasons, ensure_ascii=False) for reasons in reasons_of(block)],
+            REJECT_REASONS: [
+                escape(json.dumps(reasons, ensure_ascii=False).encode()).decode() for reasons in reasons_of(block)
+            ],
             REJECT_LINE: block.fields.lines,
         }
         columns = {name: fields.get(name, [None] * len(block.rejected)) for name in self._columns}

@@ -213,21 +213,26 @@ def _distinct_integers(column: pa.ChunkedArray, low: int, high: int) -> tuple[li
 
 
 def _broken(schema: pap.DataFrameSchema, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
-    """Yield the rule and the mask of rows for each check that pandera finds broken in the schema's one column."""
+    """Yield each rule that pandera finds broken in the schema's one column, and the mask of its rows."""
     (name,) = schema.columns
+    masks: dict[str, Mask] = {}
     try:
         schema.validate(pa.table({name: column}), lazy=True)
     except pap.errors.SchemaErrors as errors:
-        for check in {str(error.check): error.check for error in errors.schema_errors}.values():
-            yield _RULE_OF_CHECK.get(check.name, check.name), _failing(check, column)
+        for check in {id(error.check): error.check for error in errors.schema_errors}.values():
+            rule, mask = _RULE_OF_CHECK.get(check.name, check.name), _failing(check, column)
+            masks[rule] = masks[rule] | mask if rule in masks else mask
+    yield from masks.items()
 
 
 def _failing(check: pap.Check, column: pa.ChunkedArray) -> Mask:
-    """Return the mask of the values that break one check; a null breaks none."""
+    """Return the mask of the values that break one check, which pandera says is broken; a null breaks none."""
     dropping = pap.DataFrameSchema({"value": pap.Column(column.type, check, nullable=True)}, drop_invalid_rows=True)
     numbered = pa.table({"value": column, "row": np.arange(len(column))})
     mask = np.ones(len(column), dtype=np.bool_)
     mask[dropping.validate(numbered, lazy=True)["row"].to_numpy()] = False
+    if not mask.any():
+        raise TypeError(f"the check {check.name} can't be run, or doesn't look at one value at a time")
     mask &= column.is_valid().to_numpy()
     return mask
 
@@ -268,14 +273,34 @@ def _json_schema(column: pap.Column, kind: pa.DataType) -> dict[str, Any]:
     if column.description:
         described["description"] = column.description
     for check in column.checks:
-        given = check.statistics
-        match check.name:
-            case "isin":
-                described["enum"] = [*given["allowed_values"], *([None] if column.nullable else [])]
-            case "in_range":
-                described |= {"minimum": given["min_value"], "maximum": given["max_value"]}
-            case "str_matches":
-                described["pattern"] = given["pattern"]
-            case _:
-                described[check.name] = {key: str(value) for key, value in given.items()}
+        constraint = _constraint(check, nullable=column.nullable)
+        if constraint.keys() & described.keys():
+            described.setdefault("allOf", []).append(constraint)
+        else:
+            described |= constraint
     return described
+
+
+def _constraint(check: pap.Check, *, nullable: bool) -> dict[str, Any]:
+    """Return a check in JSON Schema's words; in pandera's, where it has none, for the digest to tell it."""
+    given = check.statistics
+    match check.name:
+        case "isin":
+            return {"enum": [*given["allowed_values"], *([None] if nullable else [])]}
+        case "in_range":
+            return {
+                "minimum" if given["include_min"] else "exclusiveMinimum": given["min_value"],
+                "maximum" if given["include_max"] else "exclusiveMaximum": given["max_value"],
+            }
+        case "greater_than":
+            return {"exclusiveMinimum": given["min_value"]}
+        case "greater_than_or_equal_to":
+            return {"minimum": given["min_value"]}
+        case "less_than":
+            return {"exclusiveMaximum": given["max_value"]}
+        case "less_than_or_equal_to":
+            return {"maximum": given["max_value"]}
+        case "str_matches":  # at the beginning, where JSON Schema looks anywhere; pandera does it so
+            return {"pattern": given["pattern"] if given["pattern"].startswith("^") else f"^{given['pattern']}"}
+        case _:
+            return {check.name: {key: str(value) for key, value in given.items()}}
