@@ -279,7 +279,7 @@ def _quotes(data: bytearray) -> NDArray[np.int64]:
     is_quote = np.frombuffer(data, dtype=np.uint8) == _QUOTE
     # Most bytes are none, so eight at a time are passed over.
     whole = len(data) // 8 * 8
-    words = np.flatnonzero(is_quote[:whole].view(np.uint64))
+    words = np.flatnonzero(is_quote[:whole].view(np.uint64) != 0)
     within = np.flatnonzero(is_quote[:whole].reshape(-1, 8)[words])
     return np.concatenate([words[within >> 3] * 8 + (within & 7), np.flatnonzero(is_quote[whole:]) + whole])
 

@@ -1,33 +1,18 @@
-"""How good a model is, on rows that it has not seen."""
+"""How good a model of some parameters is on rows that it has not seen, and which parameters are best."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 
 from titanic_batch.errors import DataError
-from titanic_batch.model import Model, features_of
+from titanic_batch.model import Evaluation, Model, features_of
 from titanic_batch.pipeline import DEFAULT_SEED, NOTEBOOK_GRID, build_pipeline
 from titanic_batch.schema import LABEL
 
 FOLDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How often a model is right about ``rows`` passengers whose fate is known."""
-
-    rows: int
-    accuracy: float
-
-
-def evaluate(model: Model, frame: pd.DataFrame) -> Evaluation:
-    """Return how good a fitted model is on labelled rows."""
-    return Evaluation(len(frame), float(accuracy_score(frame[LABEL], model.predict(frame))))
 
 
 def cross_validate(model: Model, frame: pd.DataFrame) -> Evaluation:
@@ -38,17 +23,28 @@ def cross_validate(model: Model, frame: pd.DataFrame) -> Evaluation:
     DataError
         There are fewer than 10 rows of a label.
     """
-    if frame[LABEL].value_counts().min() < FOLDS:
-        raise DataError(f"cross-validation needs at least {FOLDS} rows with each {LABEL}: add some.")
+    _check_count(frame)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=model.seed)
     scores = cross_val_score(model.pipeline, features_of(frame), frame[LABEL], cv=folds, scoring="accuracy")
     return Evaluation(len(frame), float(scores.mean()))
 
 
 def tuned_parameters(frame: pd.DataFrame, seed: int = DEFAULT_SEED, jobs: int = 1) -> dict[str, Any]:
-    """Return the forest's parameters that win the notebook's grid search: best accuracy over 5 folds."""
+    """Return the forest's parameters that win the notebook's grid search: best accuracy over 5 folds.
+
+    Raises
+    ------
+    DataError
+        There are fewer than 10 rows of a label.
+    """
+    _check_count(frame)
     prefix = "classifier__"
     grid = {prefix + name: values for name, values in NOTEBOOK_GRID.items()}
     search = GridSearchCV(build_pipeline(seed), grid, scoring="accuracy", cv=5, n_jobs=jobs, refit=False)
     search.fit(features_of(frame), frame[LABEL])
     return {name.removeprefix(prefix): value for name, value in search.best_params_.items()}
+
+
+def _check_count(frame: pd.DataFrame) -> None:
+    if frame[LABEL].value_counts().reindex([0, 1], fill_value=0).min() < FOLDS:
+        raise DataError(f"cross-validation needs at least {FOLDS} rows with each {LABEL}: add some.")

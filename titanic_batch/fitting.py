@@ -10,8 +10,8 @@ import pyarrow as pa
 from titanic_batch.artifact import model_format
 from titanic_batch.batch import Inputs, validate
 from titanic_batch.errors import DataError
-from titanic_batch.evaluation import Evaluation, cross_validate, evaluate, tuned_parameters
-from titanic_batch.model import Model, packaged_passengers
+from titanic_batch.evaluation import cross_validate, tuned_parameters
+from titanic_batch.model import Evaluation, Model, packaged_passengers
 from titanic_batch.pipeline import DEFAULT_SEED
 from titanic_batch.schema import LABELLED_CONTRACT
 
@@ -64,9 +64,10 @@ def fit(
     passengers = packaged_passengers() if train is None else labelled_frame(train, limits)
     held_out = None if holdout is None else labelled_frame(holdout, limits)
     parameters = tuned_parameters(passengers, seed, limits.jobs) if tune else {}
-    model = Model(seed, **parameters).fit(passengers)
+    model = Model(seed, **parameters)
     cross_validation = cross_validate(model, passengers)
-    evaluation = None if held_out is None else evaluate(model, held_out)
+    model.fit(passengers)
+    evaluation = None if held_out is None else model.evaluate(held_out)
     model.manifest["metrics"] = {"cross_validation_accuracy": cross_validation.accuracy} | (
         {} if evaluation is None else {"holdout_accuracy": evaluation.accuracy, "holdout_rows": evaluation.rows}
     )

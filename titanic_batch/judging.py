@@ -7,6 +7,7 @@ come out in the order of the input; whether a key came before is settled in that
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -136,7 +137,10 @@ class Judge:
                 window.advance()
         finally:
             window.close()
-            verdicts.close()
+            with warnings.catch_warnings():
+                # A caller that leaves early knows that it does.
+                warnings.filterwarnings("ignore", ".* tasks ", UserWarning)
+                verdicts.close()
 
     def _verdict(self, window: _Window, place: int, table: InputTable, block: Block) -> _Verdict:
         window.wait_for(place)

@@ -78,9 +78,10 @@ class SeenKeys:
             return run
         pages = run >> _PAGE_BITS
         last = pages[_PAGE_WORTH - 1 :]
-        full = np.unique(last[last == pages[: len(last)]])
+        full = last[last == pages[: len(last)]]
         if not len(full):
             return run
+        full = full[np.diff(full, prepend=full[0] - 1) != 0]
         keep = np.ones(len(run), dtype=np.bool_)
         for page, start, end in zip(full, *self._bounds(run, full), strict=True):
             marks = self._pages.setdefault(int(page), np.zeros(_PAGE, dtype=np.bool_))

@@ -13,9 +13,10 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import joblib
 import pandas as pd
@@ -33,9 +34,6 @@ from titanic_batch.pipeline import CATEGORIES, DEFAULT_SEED, build_pipeline
 from titanic_batch.publishing import Publication, writing
 from titanic_batch.schema import CONTRACT, KEY, LABEL
 from titanic_batch.scoring import Scorer
-
-if TYPE_CHECKING:
-    from titanic_batch.evaluation import Evaluation
 
 DEFAULT_MODEL = "model.skops"
 REFERENCE = "reference"
@@ -67,6 +65,14 @@ _CANNOT_BE_BUILT = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How often a model is right about ``rows`` passengers whose fate is known."""
+
+    rows: int
+    accuracy: float
 
 
 class Model:
@@ -148,12 +154,15 @@ class Model:
 
         Raises
         ------
+        DataError
+            There are no rows.
         ModelError
             The model is not fitted.
         """
-        from titanic_batch.evaluation import evaluate
-
-        return evaluate(self, frame)
+        self._check_fitted()
+        if not len(frame):
+            raise DataError("there are no rows to evaluate the model on: add some.")
+        return Evaluation(len(frame), float((self.predict(frame) == frame[LABEL].to_numpy()).mean()))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a ``.skops`` or ``.joblib`` file, which appears whole or not at all.

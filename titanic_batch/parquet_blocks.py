@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -20,9 +21,13 @@ MAX_GROUP_ROWS = 2**20
 
 @dataclass(frozen=True, slots=True)
 class ParquetBlock:
-    """Rows of a Parquet file: consecutive row groups, read where the block is read, or rows that already are."""
+    """Rows of a Parquet file: consecutive row groups, read where the block is read, or rows that already are.
+
+    ``name`` is what messages call the file.
+    """
 
     path: str
+    name: str
     metadata: pq.FileMetaData
     groups: tuple[int, ...] = ()
     rows: pa.Table | None = None
@@ -56,47 +61,68 @@ class ParquetBlock:
         return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
 
     def _table(self, names: list[str] | None) -> pa.Table:
-        if self.rows is not None:
-            return self.rows if names is None else self.rows.select(names)
         try:
-            with _opened(self.path, self.metadata) as file:
-                return file.read_row_groups(list(self.groups), columns=names, use_threads=False)
+            if self.rows is not None:
+                table = self.rows if names is None else self.rows.select(names)
+            else:
+                with _opened(self.path, self.metadata) as file:
+                    table = file.read_row_groups(list(self.groups), columns=names, use_threads=False)
+            _check_codes(table)
         except (OSError, pa.ArrowException) as error:
-            raise read_error(self.path, error) from None
+            raise read_error(self.name, error) from None
+        return table
 
 
-def parquet_blocks(path: str, metadata: pq.FileMetaData, names: Sequence[str] | None) -> Iterator[ParquetBlock]:
-    """Yield the blocks of a file in order. ``names``: the columns that will be asked for; None: all of them."""
+def parquet_blocks(
+    path: str, metadata: pq.FileMetaData, columns: Sequence[str] | None, name: str | None = None
+) -> Iterator[ParquetBlock]:
+    """Yield the blocks of a file in order.
+
+    ``columns`` are those that will be asked for, None: all of them; ``name`` is what messages call the file, if it is
+    not its path.
+    """
+    name = name or path
     pending: list[int] = []
     pending_rows = 0
     for group in range(metadata.num_row_groups):
         rows = metadata.row_group(group).num_rows
         if pending and pending_rows + rows > BLOCK_ROWS:
-            yield ParquetBlock(path, metadata, tuple(pending))
+            yield ParquetBlock(path, name, metadata, tuple(pending))
             pending, pending_rows = [], 0
         if rows > MAX_GROUP_ROWS:
-            yield from _slices(path, metadata, group, names)
+            yield from _slices(path, name, metadata, group, columns)
         else:
             pending.append(group)
             pending_rows += rows
     if pending:
-        yield ParquetBlock(path, metadata, tuple(pending))
+        yield ParquetBlock(path, name, metadata, tuple(pending))
 
 
-def _slices(path: str, metadata: pq.FileMetaData, group: int, names: Sequence[str] | None) -> Iterator[ParquetBlock]:
+def _slices(
+    path: str, name: str, metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None
+) -> Iterator[ParquetBlock]:
     try:
         with _opened(path, metadata) as file:
-            columns = None if names is None else list(names)
-            for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=columns, use_threads=False):
-                yield ParquetBlock(path, metadata, rows=pa.Table.from_batches([batch]))
+            names = None if columns is None else list(columns)
+            for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names, use_threads=False):
+                yield ParquetBlock(path, name, metadata, rows=pa.Table.from_batches([batch]))
     except (OSError, pa.ArrowException) as error:
-        raise read_error(path, error) from None
+        raise read_error(name, error) from None
 
 
 def _opened(path: str, metadata: pq.FileMetaData) -> pq.ParquetFile:
     schema = metadata.schema.to_arrow_schema()
     text = [field.name for field in schema if is_text(field.type)]
     return pq.ParquetFile(path, metadata=metadata, read_dictionary=text, buffer_size=2**20)
+
+
+def _check_codes(table: pa.Table) -> None:
+    """Check that dictionary codes stay within the dictionary, which the library takes for granted in a damaged file."""
+    for column in table.columns:
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            codes = pc.min_max(chunk.indices).as_py()
+            if codes["max"] is not None and not 0 <= codes["min"] <= codes["max"] < len(chunk.dictionary):
+                raise pa.ArrowInvalid("a code beyond the dictionary")
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
@@ -64,7 +65,7 @@ class Scorer:
         return Scores(both[:, 0].astype(np.int8), np.ascontiguousarray(both[:, 1]))
 
     def _score_slice(self, table: pa.Table) -> NDArray[np.float64]:
-        frame = table.select(list(self.columns)).to_pandas(split_blocks=True)
+        frame = _frame(table.select(list(self.columns)))
         X = frame if self._features is None else self._features.transform(frame)
         if isinstance(X, pd.DataFrame) and all(isinstance(d, np.dtype) and d.kind in "biuf" for d in X.dtypes):
             X = X.to_numpy(np.result_type(np.bool_, *X.dtypes))
@@ -82,6 +83,24 @@ class Scorer:
             probabilities = self._classifier.predict_proba(X)
             labels = self._classifier.predict(X)
         return np.column_stack([labels.astype(np.float64), probabilities[:, -1]])
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Return the table as pandas would have it, sharing memory where it can.
+
+    ``to_pandas`` does the same under the interpreter's lock, where one thread waits for the other.
+    """
+    columns: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            array = column.combine_chunks()
+            codes = pc.fill_null(array.indices, -1).to_numpy()
+            columns[name] = pd.Categorical.from_codes(codes, categories=array.dictionary.to_pandas())
+        elif pa.types.is_floating(column.type):
+            columns[name] = pc.fill_null(column, float("nan")).to_numpy()
+        else:
+            columns[name] = column.to_pandas() if column.null_count else column.to_numpy()
+    return pd.DataFrame(columns, copy=False)
 
 
 class _Forest:

@@ -201,7 +201,7 @@ class InputTable:
         """
         with _reading(self.source.name):
             if self._metadata is not None:
-                yield from parquet_blocks(self._path, self._metadata, wanted)
+                yield from parquet_blocks(self._path, self._metadata, wanted, self.source.name)
             else:
                 yield from self._splitter.blocks(self._all_names)
 
@@ -243,14 +243,14 @@ class InputTable:
             shutil.copyfileobj(self.source.stream, spool)
             spool.flush()
             self._path = spool.name
-        _open(self._path).close()  # tells a file that can't be opened from one that is damaged
-        if os.path.getsize(self._path) == 0:
-            raise DataError(f"{self.source.name} is empty: not even a header.")
-        try:
-            with pq.ParquetFile(self._path) as file:
-                self._metadata, schema = file.metadata, file.schema_arrow
-        except pa.ArrowInvalid:
-            raise DataError(f"{self.source.name} is not Parquet, or is cut short: write it again.") from None
+        with _open(self._path) as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise DataError(f"{self.source.name} is empty: not even a header.")
+            try:
+                parquet = pq.ParquetFile(file)
+            except (pa.ArrowInvalid, UnicodeDecodeError):
+                raise DataError(f"{self.source.name} is not Parquet, or is cut short: write it again.") from None
+            self._metadata, schema = parquet.metadata, parquet.schema_arrow
         self.size = self._metadata.num_rows
         self._types = dict(zip(schema.names, schema.types, strict=True))
         return tuple(schema.names)

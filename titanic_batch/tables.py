@@ -68,8 +68,8 @@ class _CsvRows:
         plain = self._compressed or file
         self._sink = pa.PythonFile(_UnescapedBytes(plain) if escaped else _KeptOpen(plain), "w")
         header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(schema.names)
-        self._sink.write(header.getvalue().encode())
+        csv.writer(header, lineterminator="\r\n").writerow(schema.names)  # quotes a name that holds one of these
+        self._sink.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
         options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
         self._csv = pyarrow.csv.CSVWriter(self._sink, schema.remove_metadata(), write_options=options)
 
@@ -98,13 +98,17 @@ class _ParquetRows:
     def write(self, table: pa.Table) -> None:
         self._pending = pa.concat_tables([self._pending, table])
         while self._pending.num_rows >= ROW_GROUP_ROWS:
-            self._parquet.write_table(self._pending.slice(0, ROW_GROUP_ROWS), ROW_GROUP_ROWS)
+            self._write_group(self._pending.slice(0, ROW_GROUP_ROWS))
             self._pending = self._pending.slice(ROW_GROUP_ROWS)
 
     def close(self) -> None:
         if self._pending.num_rows:
-            self._parquet.write_table(self._pending, ROW_GROUP_ROWS)
+            self._write_group(self._pending)
         self._parquet.close()
+
+    def _write_group(self, rows: pa.Table) -> None:
+        # In one chunk, or the chunks would show in where pages end.
+        self._parquet.write_table(rows.combine_chunks(), ROW_GROUP_ROWS)
 
 
 class RejectsWriter:
