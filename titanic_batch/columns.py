@@ -106,7 +106,10 @@ def encoded(strings: pa.Array) -> pa.DictionaryArray:
         strings = pc.dictionary_encode(strings.cast(pa.string()))
     elif strings.type != STRING:
         strings = strings.cast(STRING)
-    missing = pc.is_in(strings.dictionary, pa.array([*MISSING, None])).to_numpy(zero_copy_only=False)
+    values = strings.dictionary
+    if values.null_count or len(values.unique()) < len(values):  # Arrow allows both, pandas neither
+        strings = pc.dictionary_encode(strings.dictionary_decode())
+    missing = pc.is_in(strings.dictionary, pa.array(MISSING)).to_numpy(zero_copy_only=False)
     if not missing.any():
         return strings
     present = pc.fill_null(strings.indices, 0).to_numpy()
@@ -133,7 +136,7 @@ def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
     if not is_encoded:
         return values, {ENCODING: foreign}
     rows = foreign[pc.fill_null(text.indices, 0).to_numpy()] & _mask(text.is_valid())
-    return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows}
+    return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows} if rows.any() else {}
 
 
 def without_nan(numbers: pa.Array) -> pa.Array:

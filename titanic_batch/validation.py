@@ -118,7 +118,8 @@ class Contract:
     def problems(self, rows: Rows) -> list[Problem]:
         """Return all that is wrong with the rows: what reading found, and what the schema's checks find.
 
-        ``rows`` has at least the contract's columns, of `types`. Whether a key came before is not looked at here.
+        Each rule and column stands there once, in the order of `rules`. ``rows`` has at least the contract's columns,
+        of `types`. Whether a key came before is not looked at here.
         """
         found = list(rows.problems)
         for name, column in zip(self.types, rows.table.select(list(self.types)).columns, strict=True):
@@ -131,7 +132,16 @@ class Contract:
             else:
                 broken = self._broken_numbers(name, column)
             found += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken]
-        return _without_what_was_never_there(found, rows.problems)
+        return self._in_order(_without_what_was_never_there(found, rows.problems))
+
+    def _in_order(self, problems: list[Problem]) -> list[Problem]:
+        """Return one problem for each rule and column, in the order of `rules`: other rows don't change it."""
+        rows: dict[tuple[str, str | None], NDArray[np.int64]] = {}
+        for problem in problems:
+            case = problem.rule, problem.column
+            rows[case] = np.union1d(rows[case], problem.rows) if case in rows else problem.rows
+        order = {case: place for place, case in enumerate(self.rules())} if len(rows) > 1 else {}
+        return [Problem(*case, rows[case]) for case in sorted(rows, key=lambda case: order.get(case, len(order)))]
 
     def _broken_numbers(self, name: str, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
         """Yield each rule that numbers break, and the mask of their rows."""
