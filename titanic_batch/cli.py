@@ -206,7 +206,9 @@ def validate(
     else:
         _write_text(validation_report.FORMATS[report_format](report, contract), output)
     if report_format == "github" and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
-        with open(summary, "a", encoding="utf-8") as file:
+        from titanic_batch.publishing import writing
+
+        with writing(summary), open(summary, "a", encoding="utf-8") as file:
             file.write(validation_report.github_summary(report))
     if report.failure:
         raise typer.Exit(DATA_BROKE_THE_CONTRACT)

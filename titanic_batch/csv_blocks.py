@@ -33,6 +33,7 @@ _FIELD = rb'(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+|)'
 _FIELD_OF_LINE = re.compile(r'(?:"((?:[^"]++|"")*+)"?)?([^,]*+)(,?)')
 _NOT_BLANK = re.compile(rb"[^\r\n]")
 _ROW = re.compile(_FIELD + rb"(?:," + _FIELD + rb")*+(?:\r\n|\n|\r)")
+_ROWS = re.compile(rb"(?:" + _ROW.pattern + rb")*+")
 
 
 @dataclass(slots=True)
@@ -302,11 +303,7 @@ def _well_quoted(data: bytearray, quotes: NDArray[np.int64]) -> bool:
 
 
 def _scan(data: bytearray) -> int:
-    """Return what `last_row_end` does, row by row and exactly as the parser reads quotes."""
-    end = 0
-    while match := _ROW.match(data, end):
-        # A \r that is the last byte may be the half of a \r\n.
-        if match.end() == len(data) and data.endswith(b"\r"):
-            break
-        end = match.end()
-    return end
+    """Return what `last_row_end` does, slower and exactly as the parser reads quotes."""
+    # A \r that is the last byte may be the half of a \r\n.
+    rows = _ROWS.match(data, 0, len(data) - data.endswith(b"\r"))
+    return rows.end() if rows else 0

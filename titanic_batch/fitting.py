@@ -44,7 +44,7 @@ def fit(
     output
         The model file.
     limits
-        How `batch.validate` is to read the files; its names are set here.
+        How `batch.validate` is to read the files; its names are set here. Its rejects file is that of ``train``.
     holdout
         Labelled rows to evaluate on, never fitted on.
     tune
@@ -62,7 +62,7 @@ def fit(
     model_format(output)
     seed = DEFAULT_SEED if seed is None else seed
     passengers = packaged_passengers() if train is None else labelled_frame(train, limits)
-    held_out = None if holdout is None else labelled_frame(holdout, limits)
+    held_out = None if holdout is None else labelled_frame(holdout, replace(limits, rejects=None))
     parameters = tuned_parameters(passengers, seed, limits.jobs) if tune else {}
     model = Model(seed, **parameters)
     cross_validation = cross_validate(model, passengers)

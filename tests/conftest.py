@@ -1,0 +1,68 @@
+"""What several test modules share: the committed passengers, fitted models, and the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import settings
+from typer.testing import CliRunner, Result
+
+from titanic_batch.cli import app
+from titanic_batch.model import Model, packaged_passengers
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+@pytest.fixture(scope="session")
+def test_csv() -> Path:
+    """The 418 passengers without a label."""
+    return DATA / "test.csv"
+
+
+@pytest.fixture(scope="session")
+def passengers() -> pd.DataFrame:
+    """The 891 passengers with a label. Shared: not to be changed."""
+    return pd.read_csv(DATA / "train.csv")
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Model:
+    """A fitted model of few trees, so that saving and loading it costs little. Shared: not to be changed."""
+    return Model(n_estimators=5).fit(packaged_passengers())
+
+
+@pytest.fixture(scope="session")
+def reference() -> Model:
+    """The reference model. Shared: not to be changed."""
+    return Model.reference()
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory, small_model: Model) -> Path:
+    """`small_model` as a file."""
+    path = tmp_path_factory.mktemp("model") / "small.skops"
+    small_model.save(path)
+    return path
+
+
+@pytest.fixture
+def titanic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_file: Path) -> Callable[..., Result]:
+    """The command, called in ``tmp_path`` with ``TITANIC_MODEL`` naming `model_file`; ``stdin`` is what it reads."""
+    for name in ("TITANIC_MODEL_SHA256", "TITANIC_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TITANIC_MODEL", str(model_file))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, stdin: bytes | None = None, **options: Any) -> Result:
+        options = {"prog_name": "titanic"} | options
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, **options)
+
+    return run

@@ -1,0 +1,77 @@
+"""Every command in the README is run, and must print what the README shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    """Return the commands of all console blocks in order, each with the output that is shown for it."""
+    commands = []
+    for block in CONSOLE.findall(README):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            commands.append((command, output))
+    return commands
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all commands, since later ones use what earlier ones wrote."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "data", folder / "data")
+    return folder
+
+
+def run(command: str, folder: Path) -> str:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TITANIC_")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "COLUMNS": "100",
+    }
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_command_prints_what_is_shown(folder: Path) -> None:
+    commands = shown_commands()
+    assert commands
+    for command, output in commands:
+        assert run(command, folder) == output, command
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    first_screen = README[:2500]
+    assert "pip install . && titanic score data/test.csv -o preds.parquet" in first_screen
+    assert re.search(r"^pip install -e '\.\[test\]' && pytest", first_screen, re.MULTILINE)
+
+
+def test_every_command_that_is_shown_can_be_split_by_a_shell() -> None:
+    assert all(shlex.split(command) for command, _ in shown_commands())
+
+
+def test_every_file_that_is_linked_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
