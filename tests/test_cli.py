@@ -780,7 +780,6 @@ def test_sigint_ends_a_run_that_waits_for_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the thread that reads is waited for, also where it waits for a pipe")
 def test_sigterm_ends_a_run_whose_input_stalls_midway(tmp_path: Path) -> None:
     code, output, seconds = stopped_by(
         signal.SIGTERM, tmp_path, 4_000_000, "validate", "in.csv", "--rejects", "r.csv", "-j", "2"

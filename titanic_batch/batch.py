@@ -140,13 +140,17 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What to read and what it must be, the same for each job."""
+    """What to read and what it must be, the same for each job.
+
+    ``report`` names a file that the caller will write once the job is done: none of those that the job reads or writes.
+    """
 
     names: Sequence[str]
     format: Format | None = None
     max_rejects: RejectLimit = RejectLimit()
     min_rows: int = 0
     rejects: str | None = None
+    report: str | None = None
     jobs: int = 1
     progress: Progress | None = None
     with_values: bool = False
@@ -216,7 +220,7 @@ def score(
     if to_stream and inputs.rejects is None and inputs.max_rejects != RejectLimit():
         raise UsageError("rejects have no place beside a stream: name a file with --rejects, or allow none.")
     rejects = inputs.rejects or (None if to_stream else f"{output}.rejects.csv")
-    _check_names(sources, [output, rejects])
+    _check_names(sources, [output, rejects, inputs.report])
     columns.check_names(contract)
     output_format = output_format or format_of(output, "--output-format")
     with ExitStack() as stack:
@@ -258,7 +262,7 @@ def validate(
         As `score` does.
     """
     sources = find_sources(inputs.names, inputs.format)
-    _check_names(sources, [inputs.rejects])
+    _check_names(sources, [inputs.rejects, inputs.report])
     with ExitStack() as stack:
         judge = Judge(contract, fields=inputs.rejects is not None or inputs.with_values)
         tables = _opened(sources, judge, stack)
@@ -343,7 +347,7 @@ def _check_names(sources: Sequence[Source], outputs: Sequence[str | None]) -> No
         if place in inputs:
             raise UsageError(f"{name} is an input and would be overwritten: name another output.")
         if places.count(place) > 1:
-            raise UsageError(f"{name} is named for two outputs: name another file for the rejects.")
+            raise UsageError(f"{name} is named for two outputs: name another file for one of them.")
 
 
 def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

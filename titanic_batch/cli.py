@@ -11,8 +11,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,7 @@ EXIT_CODES: dict[type[errors.TitanicError], int] = {
 }
 DATA_BROKE_THE_CONTRACT = EXIT_CODES[errors.DataError]
 READER_WENT_AWAY = 141
+_GRACE_SECONDS = 1.0
 _M_ARENA_MAX = -8  # glibc's malloc.h
 
 
@@ -197,7 +199,7 @@ def validate(
     if not inputs:
         raise errors.UsageError("nothing to validate: name a file, a folder, or - for stdin.")
     with _progress() as progress:
-        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress, show_values)
+        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress, output, show_values)
         report = batch.validate(given, contract)
     if report_format == "text" and output is None and sys.stdout.isatty():
         from rich.console import Console
@@ -208,7 +210,7 @@ def validate(
     if report_format == "github" and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
         from titanic_batch.publishing import writing
 
-        with writing(summary), open(summary, "a", encoding="utf-8") as file:
+        with writing(summary), open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(validation_report.github_summary(report))
     if report.failure:
         raise typer.Exit(DATA_BROKE_THE_CONTRACT)
@@ -249,6 +251,7 @@ def serve(
     from titanic_batch import app as web
 
     loaded = _model(model, model_sha256)
+    _on_signals(sys.exit)  # the server finishes what it has begun, however long that takes
     web.serve(web.create_app(loaded), host, port)
 
 
@@ -264,9 +267,29 @@ def inspect(model: Annotated[str, typer.Argument(help="A model file.", show_defa
 def main() -> None:
     """Run the command; the exit code is the process's."""
     _allocate_sparingly()
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        signal.signal(number, lambda *_, code=code: sys.exit(code))
+    _on_signals(_stop)
     app(prog_name="titanic")
+
+
+def _on_signals(stop: Callable[[int], object]) -> None:
+    """Have SIGINT and SIGTERM call ``stop`` with the exit code that tells of them."""
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        signal.signal(number, lambda *_, code=code: stop(code))
+
+
+def _stop(code: int) -> None:
+    """Leave as at the end of a run; or, where a thread is stuck in reading an input that stalls, shortly after."""
+    timer = threading.Timer(_GRACE_SECONDS, _leave, (code,))
+    timer.daemon = True
+    timer.start()
+    sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    from titanic_batch.publishing import discard_all
+
+    discard_all()
+    os._exit(code)
 
 
 def _allocate_sparingly() -> None:
@@ -298,6 +321,7 @@ def _inputs(
     jobs: int | None,
     input_format: str | None,
     progress: Progress | None,
+    report: str | None = None,
     with_values: bool = False,
 ) -> Inputs:
     from titanic_batch.batch import Inputs, RejectLimit
@@ -308,6 +332,7 @@ def _inputs(
         max_rejects=RejectLimit.parse(max_rejects),
         min_rows=min_rows,
         rejects=rejects,
+        report=report,
         jobs=_jobs(jobs),
         progress=progress,
         with_values=with_values,
@@ -321,7 +346,7 @@ def _write_text(text: str, output: str | None) -> None:
     with Publication() as publication:
         file = publication.add(output or STDOUT)
         with writing(file.name):
-            file.file.write(text.encode())
+            file.file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
         publication.publish()
 
 

@@ -18,12 +18,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Self
+from weakref import WeakSet
 
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
 
 STDOUT = "-"
 PRIVATE = 0o600
 _OPEN = 0o666  # less the umask
+
+_unpublished: WeakSet[Output] = WeakSet()
 
 
 class Output:
@@ -58,6 +61,7 @@ class Output:
             folder, name = os.path.split(self._target)
             self._hidden = os.path.join(folder, f".{name}.partial")
             self.file = self._locked(self._hidden, mode)
+            _unpublished.add(self)
 
     def _locked(self, hidden: str, mode: int) -> BinaryIO:
         while True:
@@ -162,6 +166,12 @@ class Publication:
     def __exit__(self, *_: object) -> None:
         for output in self._outputs:
             output.discard()
+
+
+def discard_all() -> None:
+    """Leave no trace of any file that was not published, whoever is writing it: the process is about to end."""
+    for output in list(_unpublished):
+        output.discard()
 
 
 def remove(target: str) -> None:

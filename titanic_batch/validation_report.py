@@ -6,6 +6,7 @@ No value of a field appears unless the report was made with values. Lists of row
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 FORMAT = "titanic-batch validation"
 FORMAT_VERSION = 1
+
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text(report: RunReport, contract: Contract) -> str:
@@ -30,12 +33,15 @@ def text(report: RunReport, contract: Contract) -> str:
 def table(report: RunReport) -> Any:
     """Return the same as a rich table."""
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(title=_headline(report), caption=f"failed: {report.failure}" if report.failure else "passed")
+    # Text, since rich would read brackets and colons in a plain string as markup.
+    state = Text(f"failed: {report.failure}" if report.failure else "passed")
+    shown = Table(title=Text(_headline(report)), caption=state)
     for heading in ("rule", "column", "rows", "first rows"):
         shown.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
     for rule in report.rules:
-        shown.add_row(rule.rule, rule.column or "(row)", f"{rule.rows:,}", _first(rule))
+        shown.add_row(*map(Text, (rule.rule, rule.column or "(row)", f"{rule.rows:,}", _first(rule))))
     return shown
 
 
@@ -83,7 +89,7 @@ def junit(report: RunReport, contract: Contract) -> str:
         case = ET.SubElement(suite, "testcase", classname=f"row.{column}" if column else "row", name=rule)
         if (rule, column) in broken:
             count = broken[rule, column]
-            message = f"{_rows(count)}, {_first(count)}"
+            message = _NOT_IN_XML.sub(lambda match: ascii(match.group())[1:-1], f"{_rows(count)}, {_first(count)}")
             if report.failure:
                 ET.SubElement(case, "failure", message=message, type=rule)
             else:
