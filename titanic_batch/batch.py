@@ -97,7 +97,8 @@ class RunReport:
     """What a run did.
 
     ``rows`` is ``accepted`` plus ``rejected``; a row that breaks several rules is rejected once, and counted with each
-    of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well.
+    of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well. ``too_few``
+    tells that it is the number of rows, and not the rejects.
     """
 
     sources: list[str]
@@ -108,6 +109,7 @@ class RunReport:
     output: str | None = None
     rejects: str | None = None
     failure: str | None = None
+    too_few: bool = False
     with_values: bool = False
 
     def count(self, block: JudgedBlock) -> None:
@@ -136,6 +138,7 @@ class RunReport:
             self.failure = f"{self.rejected} of {self.rows} rows rejected, {limit} allowed ({broken})"
         elif self.rows < min_rows:
             self.failure = f"{self.rows} rows, at least {min_rows} expected"
+            self.too_few = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,22 +80,21 @@ def junit(report: RunReport, contract: Contract) -> str:
     """Return JUnit XML with a test case for each rule; it fails where rows that break the rule fail the run."""
     broken = {(rule.rule, rule.column): rule for rule in report.rules}
     cases = list(dict.fromkeys([*contract.rules(), *broken]))
-    failures = sum(case in broken for case in cases) if report.failure else 0
-    few = report.failure is not None and not broken
+    failures = sum(case in broken for case in cases) if _too_many_rejects(report) else int(report.too_few)
     suite = ET.Element(
-        "testsuite", name="titanic validate", tests=str(len(cases) + 1), failures=str(failures + few), errors="0"
+        "testsuite", name="titanic validate", tests=str(len(cases) + 1), failures=str(failures), errors="0"
     )
     for rule, column in cases:
         case = ET.SubElement(suite, "testcase", classname=f"row.{column}" if column else "row", name=rule)
         if (rule, column) in broken:
             count = broken[rule, column]
             message = _NOT_IN_XML.sub(lambda match: ascii(match.group())[1:-1], f"{_rows(count)}, {_first(count)}")
-            if report.failure:
+            if _too_many_rejects(report):
                 ET.SubElement(case, "failure", message=message, type=rule)
             else:
                 ET.SubElement(case, "system-out").text = f"within the limit: {message}"
     case = ET.SubElement(suite, "testcase", classname="file", name="min_rows")
-    if few:
+    if report.too_few:
         ET.SubElement(case, "failure", message=str(report.failure), type="min_rows")
     root = ET.Element("testsuites")
     root.append(suite)
@@ -108,7 +107,7 @@ def github(report: RunReport, contract: Contract) -> str:
 
     The line is the row's number and one for the header; a row that spans lines moves those after it.
     """
-    level = "error" if report.failure else "warning"
+    level = "error" if _too_many_rejects(report) else "warning"
     lines = []
     for rule in report.rules:
         for place, row in enumerate(rule.first_rows, 1):
@@ -143,6 +142,10 @@ FORMATS: dict[str, Callable[[RunReport, Contract], str]] = {
     "junit": junit,
     "github": github,
 }
+
+
+def _too_many_rejects(report: RunReport) -> bool:
+    return report.failure is not None and not report.too_few
 
 
 def _headline(report: RunReport) -> str:

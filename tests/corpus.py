@@ -1,0 +1,736 @@
+"""Bad and odd rows and files, each with what must become of it.
+
+Bad values hold ``SECRET`` wherever they can, so that a test can look for it in what must show no value.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from titanic_batch.errors import DataError, InputError, TitanicError, UsageError
+
+Reason: TypeAlias = tuple[str, str | None]
+"""A rule and the column it speaks of."""
+
+Fields: TypeAlias = Mapping[str, str | bytes]
+"""Fields of a row, by column, as they stand in a CSV."""
+
+COLUMNS = (
+    "PassengerId",
+    "Pclass",
+    "Name",
+    "Sex",
+    "Age",
+    "SibSp",
+    "Parch",
+    "Ticket",
+    "Fare",
+    "Cabin",
+    "Embarked",
+)
+LABEL = "Survived"
+HEADER = ",".join(COLUMNS).encode() + b"\n"
+SECRET = "8675309"
+KEY = 5_000_000  # of odd rows, beyond the keys of all others
+
+_AGES = ("22", "", "0.75", "38", "NA", "61.5")
+_FARES = ("7.25", "71.2833", "", "8.05", "nan")
+_CABINS = ("", "C85", "B57 B59", "T", "NaN", "G6", "F G73")
+
+
+# Rows
+
+
+def passenger(key: int) -> dict[str, str]:
+    """Return a valid row as text; the columns cycle with the key."""
+    return {
+        "PassengerId": str(key),
+        "Pclass": str(key % 3 + 1),
+        "Name": f"Passenger, Mr. No {key}",
+        "Sex": ("male", "female")[key % 2],
+        "Age": _AGES[key % 6],
+        "SibSp": str(key % 4),
+        "Parch": str(key % 5 % 3),
+        "Ticket": f"A/5 {key}",
+        "Fare": _FARES[key % 5],
+        "Cabin": _CABINS[key % 7],
+        "Embarked": "CQS"[key % 3],
+    }
+
+
+def line(key: int, given: Fields | None = None, /, *, label: str | None = None, **fields: str | bytes) -> bytes:
+    """Return a line of a CSV. Given fields overrule those of the passenger, and are taken as they are, quotes too."""
+    row = passenger(key)
+    raw: dict[str, bytes] = {name: value.encode() for name, value in row.items()}
+    raw["Name"] = b'"' + raw["Name"] + b'"'
+    for name, value in {**(given or {}), **fields}.items():
+        raw[name] = value if isinstance(value, bytes) else value.encode()
+    assert set(raw) == set(COLUMNS)
+    return b",".join([*raw.values(), *([label.encode()] if label is not None else [])]) + b"\n"
+
+
+def lines(*keys: int) -> bytes:
+    """Return the lines of valid rows."""
+    return b"".join(map(line, keys))
+
+
+def unquoted(*keys: int) -> bytes:
+    """Return the lines of valid rows without a quote."""
+    return b"".join(line(key, Name="Anonymous") for key in keys)
+
+
+def csv_of(*parts: bytes) -> bytes:
+    """Return a CSV with a header."""
+    return HEADER + b"".join(parts)
+
+
+@cache
+def good_lines(first: int, last: int) -> bytes:
+    """Return the lines of the valid rows from one key to another."""
+    return lines(*range(first, last + 1))
+
+
+@cache
+def good_table(first: int, last: int) -> pa.Table:
+    """Return the same rows typed, a missing value as null."""
+    rows = [passenger(key) for key in range(first, last + 1)]
+
+    def column(name: str) -> pa.Array:
+        texts = [row[name] for row in rows]
+        match name:
+            case "PassengerId" | "Pclass" | "SibSp" | "Parch":
+                return pa.array([int(text) for text in texts], pa.int64())
+            case "Age" | "Fare":
+                return pa.array([None if text in ("", "NA", "nan") else float(text) for text in texts], pa.float64())
+            case _:
+                return pa.array([None if text in ("", "NaN") else text for text in texts], pa.string())
+
+    return pa.table({name: column(name) for name in COLUMNS})
+
+
+def parquet_of(table: pa.Table, row_group_size: int | None = None) -> bytes:
+    """Return a table as a Parquet file."""
+    file = io.BytesIO()
+    pq.write_table(table, file, row_group_size=row_group_size)
+    return file.getvalue()
+
+
+def with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:
+    """Return a table with some columns replaced, or appended."""
+    for name, column in columns.items():
+        at = table.schema.get_field_index(name)
+        table = table.append_column(name, column) if at < 0 else table.set_column(at, name, column)
+    return table
+
+
+def raw_strings(values: Sequence[bytes | None], kind: pa.DataType | None = None) -> pa.Array:
+    """Return bytes as an Arrow array of strings that nobody has checked to be UTF-8."""
+    binary = pa.array(values, pa.binary())
+    strings = pa.Array.from_buffers(pa.string(), len(binary), binary.buffers())
+    return strings if kind is None else strings.cast(kind)
+
+
+# Odd rows
+
+
+@dataclass(frozen=True)
+class OddRow:
+    """A row, as it stands in a CSV and, where Parquet can hold the like, with typed values.
+
+    Attributes
+    ----------
+    reasons
+        Why it is rejected; none: it is accepted.
+    plain
+        The accepted row as anybody would write it.
+    values
+        Arrays of one value that take the place of columns in a Parquet file; none: it can't exist there.
+    """
+
+    name: str
+    line: bytes
+    reasons: frozenset[Reason]
+    plain: bytes
+    values: Mapping[str, pa.Array] = field(default_factory=dict)
+
+    def csv(self, before: bytes = b"", after: bytes = b"") -> bytes:
+        """Return a CSV of the row between others."""
+        return csv_of(before, self.line, after)
+
+    def parquet(self, before: pa.Table | None = None, after: pa.Table | None = None) -> bytes:
+        """Return a Parquet file of the row between others, which take on the types of its values."""
+        row = with_columns(good_table(KEY, KEY), **self.values)
+        others = [None if table is None else _as_typed(table, row.schema) for table in (before, after)]
+        tables = [table for table in (others[0], row, others[1]) if table is not None]
+        return parquet_of(pa.concat_tables(tables))
+
+
+def _as_typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    # Decimals and dictionaries of other types than ours can't be reached by a cast of the whole table.
+    return pa.table([pa.array(table[f.name].to_pylist(), f.type, from_pandas=True) for f in schema], schema=schema)
+
+
+def _reason(text: str) -> Reason:
+    rule, _, column = text.partition(" ")
+    return rule, column or None
+
+
+def _odd(
+    name: str,
+    fields: Fields | bytes,
+    *reasons: str,
+    values: Mapping[str, pa.Array] | None = None,
+    plain: Fields | None = None,
+) -> OddRow:
+    return OddRow(
+        name,
+        fields if isinstance(fields, bytes) else line(KEY, fields),
+        frozenset(map(_reason, reasons)),
+        line(KEY, plain),
+        values or {},
+    )
+
+
+def _text(column: str, text: str, *reasons: str, quoted: str | None = None) -> OddRow:
+    """Return a row with a text that can stand in a CSV and in Parquet alike."""
+    shown = text if len(text) < 20 else f"{text[:8]}... of {len(text)}"
+    return _odd(
+        f"{column} is {shown!r}",
+        {column: quoted or text},
+        *reasons,
+        values={column: pa.array([text])},
+        plain=None if reasons else {column: quoted or text},
+    )
+
+
+def _number(column: str, text: str, value: pa.Array | None, *reasons: str, plain: str | None = None) -> OddRow:
+    """Return a row with a number, as text and as a value of some Arrow type."""
+    return _odd(
+        f"{column} is {text!r}",
+        {column: text},
+        *reasons,
+        values=None if value is None else {column: value},
+        plain={column: plain} if plain is not None else None,
+    )
+
+
+def _f64(value: float | None) -> pa.Array:
+    return pa.array([value], pa.float64())
+
+
+def _i64(value: int | None) -> pa.Array:
+    return pa.array([value], pa.int64())
+
+
+def _range_edges() -> list[OddRow]:
+    """Return rows at each edge of each range, inside and outside."""
+    rows = [_number("Pclass", str(inside), _i64(inside), plain=str(inside)) for inside in (1, 3)]
+    rows += [_number("Pclass", str(outside), _i64(outside), "not_allowed Pclass") for outside in (0, 4, -1)]
+    for column in ("SibSp", "Parch"):
+        rows += [_number(column, str(inside), _i64(inside), plain=str(inside)) for inside in (0, 20)]
+        rows += [_number(column, str(outside), _i64(outside), f"out_of_range {column}") for outside in (-1, 21)]
+    for column, top, above in (("Age", "120", "120.00000000000003"), ("Fare", "1000", "1000.0000000000001")):
+        rows += [_number(column, inside, _f64(float(inside)), plain=inside) for inside in ("0", "-0.0", top)]
+        rows += [
+            _number(column, outside, _f64(float(outside)), f"out_of_range {column}")
+            for outside in ("-5e-324", above, f"{SECRET}.25")
+        ]
+    return rows
+
+
+def _missing() -> list[OddRow]:
+    """Return rows without a value, in every spelling, in each kind of column."""
+    rows = []
+    for spelling in ("", "NA", "NaN", "nan", "null", '""', '"NA"'):
+        for column in ("PassengerId", "Pclass", "Sex", "SibSp", "Parch"):
+            rows.append(_odd(f"{column} is missing as {spelling!r}", {column: spelling}, f"missing {column}"))
+        for column in ("Age", "Fare", "Cabin"):
+            rows.append(_odd(f"{column} may be missing as {spelling!r}", {column: spelling}, plain={column: ""}))
+    for column, kind in (("PassengerId", pa.int64()), ("Pclass", pa.int8()), ("Sex", pa.string())):
+        null = {column: pa.array([None], kind)}
+        rows.append(_odd(f"{column} is null", {column: ""}, f"missing {column}", values=null))
+    for column in ("PassengerId", "SibSp"):
+        nan = {column: _f64(float("nan"))}
+        rows.append(_odd(f"{column} is a float NaN", {column: "nan"}, f"missing {column}", values=nan))
+    for column in ("Age", "Fare"):
+        nan = {column: _f64(float("nan"))}
+        rows.append(_odd(f"{column} is a float NaN", {column: "nan"}, values=nan, plain={column: ""}))
+    rows.append(_odd("Sex is the text NA", {"Sex": "NA"}, "missing Sex", values={"Sex": pa.array(["NA"])}))
+    rows.append(
+        _odd("Cabin is the text nan", {"Cabin": "nan"}, values={"Cabin": pa.array(["nan"])}, plain={"Cabin": ""})
+    )
+    return rows
+
+
+_INT64_MAX, _INT64_MIN = 2**63 - 1, -(2**63)
+
+ODD_ROWS: list[OddRow] = [
+    # Numbers that are spelt oddly and are numbers all the same
+    *(
+        _number("Pclass", text, value, plain="3")
+        for text, value in (
+            ("3.0", _f64(3.0)),
+            ("+3", pa.array([3], pa.int8())),
+            (" 3", pa.array([3], pa.uint16())),
+            ("3 ", pa.array([3.0], pa.float32())),
+            ("\t3", pa.array([Decimal("3.00")], pa.decimal128(10, 2))),
+            ("003", pa.array([3], pa.uint64())),
+            ("3.", pa.array([Decimal(3)], pa.decimal256(60, 0))),
+            ("0.3e1", pa.array([3]).dictionary_encode()),
+            ('"3"', pa.array([Decimal("3.0")], pa.decimal32(5, 1))),
+        )
+    ),
+    _number("Age", "+3", _i64(3), plain="3"),
+    _number("Age", " 3", pa.array([3], pa.uint8()), plain="3"),
+    _number("Age", "3e0", pa.array([3.0], pa.float16()), plain="3"),
+    _number("Age", ".5", pa.array([0.5], pa.float32()), plain="0.5"),
+    _number("Fare", "1E2", pa.array([Decimal("100.00")], pa.decimal64(10, 2)), plain="100"),
+    _number("PassengerId", f"{KEY}.0", _f64(float(KEY)), plain=str(KEY)),
+    _number("PassengerId", "5e6", pa.array([5e6], pa.float32()), plain=str(KEY)),
+    _number("PassengerId", str(_INT64_MAX), pa.array([_INT64_MAX], pa.uint64()), plain=str(_INT64_MAX)),
+    _number("PassengerId", f"{_INT64_MAX}.0", pa.array([Decimal(_INT64_MAX)]), plain=str(_INT64_MAX)),
+    _number("PassengerId", str(_INT64_MIN), _f64(float(_INT64_MIN)), plain=str(_INT64_MIN)),
+    # Text in a number column
+    *(
+        _number(column, text, None, f"type {column}")
+        for column, text in (
+            ("PassengerId", f"No {SECRET}"),
+            ("Pclass", f"third{SECRET}"),
+            ("Age", f"about {SECRET}"),
+            ("SibSp", "one"),
+            ("Parch", "N/A"),
+            ("Fare", f"£{SECRET}"),
+            ("Fare", f'"{SECRET},00"'),
+            ("Age", "3_0"),
+            ("Age", "\N{FULLWIDTH DIGIT THREE}"),
+            ("Age", "--3"),
+            ("Age", "1 000"),
+            ("Age", "NULL"),
+            ("Age", "None"),
+            ("Age", "''"),
+            ("Age", f'"{SECRET}\n"'),
+            ("Pclass", "3\N{NO-BREAK SPACE}"),
+            ("Pclass", "true"),
+            ("Pclass", " "),
+        )
+    ),
+    # Numbers that are no integers
+    _number("Pclass", "3.5", _f64(3.5), "type Pclass"),
+    _number("SibSp", "0.0000001", pa.array([0.1], pa.float32()), "type SibSp"),
+    _number("PassengerId", f"{SECRET}.5", pa.array([Decimal(f"{SECRET}.5")], pa.decimal128(20, 1)), "type PassengerId"),
+    _number("Parch", "1e-5", pa.array([Decimal("0.00001")], pa.decimal256(60, 5)), "type Parch"),
+    # Numbers that no column can hold
+    _number("PassengerId", str(2**63), pa.array([2**63], pa.uint64()), "out_of_range PassengerId"),
+    _number("PassengerId", str(_INT64_MIN - 1), pa.array([Decimal(_INT64_MIN - 1)]), "out_of_range PassengerId"),
+    _number("PassengerId", "1e300", _f64(1e300), "out_of_range PassengerId"),
+    _number("PassengerId", f"{SECRET}e30", pa.array([Decimal(SECRET) * 10**30]), "out_of_range PassengerId"),
+    _number("Pclass", "9" * 30, pa.array([Decimal("9" * 30)]), "out_of_range Pclass"),
+    _number("SibSp", "1e19", _f64(1e19), "out_of_range SibSp"),
+    *(
+        _number(column, text, _f64(float(text)), f"not_finite {column}")
+        for column in ("PassengerId", "Pclass", "Age", "Fare")
+        for text in ("inf", "-inf", "Infinity")
+    ),
+    _number("Age", f"1e{SECRET}", _f64(float("inf")), "not_finite Age"),
+    # Categories and cabins: exact
+    _text("Sex", "Male", "not_allowed Sex"),
+    _text("Sex", " male", "not_allowed Sex"),
+    _text("Sex", "male ", "not_allowed Sex"),
+    _text("Sex", "m", "not_allowed Sex"),
+    _text("Sex", f"x{SECRET}", "not_allowed Sex"),
+    _text("Sex", "male\0", "not_allowed Sex"),
+    _text("Sex", "ma\nle", "not_allowed Sex", quoted='"ma\nle"'),
+    _text("Sex", "malé", "not_allowed Sex"),
+    _text("Sex", f"male{SECRET}" * 20_000, "not_allowed Sex"),
+    _text("Sex", "na", "not_allowed Sex"),
+    _text("Sex", "\U0010ff80", "not_allowed Sex"),
+    _text("Cabin", f"H{SECRET}", "not_allowed Cabin"),
+    _text("Cabin", "c85", "not_allowed Cabin"),
+    _text("Cabin", " C85", "not_allowed Cabin"),
+    _text("Cabin", "\nC85", "not_allowed Cabin", quoted='"\nC85"'),
+    _text("Cabin", f"C{SECRET}\n\0" * 20_000, quoted='"' + f"C{SECRET}\n\0" * 20_000 + '"'),
+    _text("Cabin", "T"),
+    _text("Cabin", "G6, and more", quoted='"G6, and more"'),
+    # Bytes that are not UTF-8
+    *(
+        _odd(
+            f"{column} is not UTF-8: {text!r}",
+            {column: text},
+            f"encoding {column}",
+            values={column: raw_strings([text])} if column in ("Sex", "Cabin") else None,
+        )
+        for column, text in (
+            ("Sex", b"male\xff"),
+            ("Sex", f"x{SECRET}\xe9".encode("latin-1")),
+            ("Cabin", b"C85\xc3"),
+            ("Cabin", b"\xed\xa0\x80"),
+            ("Age", f"{SECRET}\xa0".encode("latin-1")),
+            ("Pclass", b"\xff"),
+            ("PassengerId", f"\xff{SECRET}".encode("latin-1")),
+        )
+    ),
+    *(
+        _odd(
+            f"{column} is not checked and not UTF-8: {text!r}",
+            {column: text},
+            values={column: raw_strings([text])},
+        )
+        for column, text in (("Name", b"Andr\xe9"), ("Ticket", b"\xff\xfe\0"), ("Embarked", b"\x80"))
+    ),
+    # Columns that are not checked
+    _text("Name", "", quoted=""),
+    _text("Name", "a" * 140_000),
+    _text("Name", 'a "quoted" name', quoted='a "quoted" name'),
+    _text("Name", '5" gun', quoted='5" gun'),
+    _text("Name", 'ends with "', quoted='ends with "'),
+    _text("Name", 'two\nlines, and a "quote"', quoted='"two\nlines, and a ""quote"""'),
+    _text("Name", "three\r\n\nlines\r", quoted='"three\r\n\nlines\r"'),
+    _text("Name", "a\0b"),
+    _text("Name", "closed, then more", quoted='"closed, then" more'),
+    _text("Name", 'closed, then "more"', quoted='"closed, then" "more"'),
+    # As many fields as the header has, or not
+    *(
+        _odd(name, text, "wrong_field_count")
+        for name, text in (
+            ("a field too few", line(KEY).replace(b",", f",{SECRET} ".encode(), 1)[:-3] + b"\n"),
+            ("a field too many", line(KEY, Embarked=f"S,{SECRET}")),
+            ("one field", SECRET.encode() + b"\n"),
+            ("a line of blanks", b"   \n"),
+            ("a comma", b",\n"),
+            ("a lone quoted field", f'"{SECRET}\n,"\n'.encode()),
+            ("a foreign byte in too many fields", line(KEY, Name=SECRET.encode() + b",\xff")),
+            ("a long field and too many", line(KEY, Name=f"{SECRET}," * 20_000)),
+            ("a long field beside one too many", line(KEY, Name="a" * 140_000 + ",")),
+        )
+    ),
+    _odd(
+        "no field holds anything",
+        b"," * 10 + b"\n",
+        *(f"missing {name}" for name in ("PassengerId", "Pclass", "Sex", "SibSp", "Parch")),
+    ),
+    # Several reasons at once
+    _odd(
+        "every checked column is bad",
+        {
+            "PassengerId": "NA",
+            "Pclass": "4",
+            "Sex": b"\xff",
+            "Age": "inf",
+            "SibSp": "1.5",
+            "Parch": "21",
+            "Fare": "-1",
+            "Cabin": "x",
+        },
+        "missing PassengerId",
+        "not_allowed Pclass",
+        "encoding Sex",
+        "not_finite Age",
+        "type SibSp",
+        "out_of_range Parch",
+        "out_of_range Fare",
+        "not_allowed Cabin",
+    ),
+    *_range_edges(),
+    *_missing(),
+]
+
+
+LABELS: list[tuple[str, frozenset[Reason]]] = [
+    ("0", frozenset()),
+    ("1", frozenset()),
+    ("1.0", frozenset()),
+    ("+1", frozenset()),
+    ("2", frozenset({("not_allowed", LABEL)})),
+    ("-1", frozenset({("not_allowed", LABEL)})),
+    ("0.5", frozenset({("type", LABEL)})),
+    ("yes", frozenset({("type", LABEL)})),
+    ("True", frozenset({("type", LABEL)})),
+    ("", frozenset({("missing", LABEL)})),
+    ("NaN", frozenset({("missing", LABEL)})),
+    ("inf", frozenset({("not_finite", LABEL)})),
+    (str(2**70), frozenset({("out_of_range", LABEL)})),
+]
+
+
+# Files
+
+
+@dataclass(frozen=True)
+class OddFile:
+    """One or several inputs of a run, and what must become of them.
+
+    Attributes
+    ----------
+    files
+        Their names and contents, in the order they are named; None: the file is not there.
+    keys
+        Of the accepted rows, in order.
+    reasons
+        For each rejected row (the number of its input from 0, its own from 1), why.
+    error, says
+        The error that ends the run instead, and what its message must hold.
+    plain
+        A CSV whose rows are those that are accepted.
+    """
+
+    name: str
+    files: Mapping[str, bytes | None]
+    keys: tuple[int, ...] = ()
+    reasons: Mapping[tuple[int, int], frozenset[Reason]] = field(default_factory=dict)
+    error: type[TitanicError] | None = None
+    says: tuple[str, ...] = ()
+    plain: bytes | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a run that bears no rejects."""
+        if self.error is None:
+            return 65 if self.reasons else 0
+        return {DataError: 65, InputError: 66, UsageError: 2}[self.error]
+
+
+def _fine(name: str, content: bytes, *keys: int, file: str = "in.csv", plain: bytes | None = None) -> OddFile:
+    return OddFile(name, {file: content}, keys, plain=csv_of(lines(*keys)) if plain is None else plain)
+
+
+def _with_rejects(name: str, content: bytes, keys: Sequence[int], file: str = "in.csv", **reasons: str) -> OddFile:
+    """Return a file with rejected rows: ``row_3="type Age, missing Sex"``."""
+    rejected = {
+        (0, int(row.removeprefix("row_"))): frozenset(map(_reason, given.split(", "))) for row, given in reasons.items()
+    }
+    return OddFile(name, {file: content}, tuple(keys), rejected)
+
+
+def _broken(
+    name: str, content: bytes | None, *says: str, file: str = "in.csv", error: type[TitanicError] = DataError
+) -> OddFile:
+    return OddFile(name, {file: content}, error=error, says=(file, *says))
+
+
+def _duplicate(row: int, file: int = 0) -> dict[tuple[int, int], frozenset[Reason]]:
+    return {(file, row): frozenset({("duplicate_key", "PassengerId")})}
+
+
+def _typed(name: str, keys: Sequence[int], **columns: pa.Array) -> OddFile:
+    """Return a Parquet file that holds the same rows in columns of other types."""
+    table = with_columns(pa.concat_tables([good_table(key, key) for key in keys]), **columns)
+    return _fine(name, parquet_of(table), *keys, file="in.parquet")
+
+
+def _mistyped(kind: str, column: str, values: pa.Array, says: str) -> OddFile:
+    table = with_columns(good_table(1, 2), **{column: values})
+    name = f"{column} of the type {kind} in Parquet"
+    return _broken(name, parquet_of(table), column, says, file="in.parquet")
+
+
+def _not_nullable(table: pa.Table) -> pa.Table:
+    return table.cast(pa.schema([f.with_nullable(table[f.name].null_count > 0) for f in table.schema]))
+
+
+def _doubled(table: pa.Table, name: str) -> pa.Table:
+    return pa.Table.from_arrays([*table.columns, table[name]], names=[*table.column_names, name])
+
+
+_THREE = csv_of(lines(1, 2, 3))
+_GZIP = gzip.compress(_THREE, mtime=0)
+_ZSTD = pa.compress(_THREE, "zstd", asbytes=True)
+_PARQUET = parquet_of(good_table(1, 3))
+
+
+def _csv_files() -> list[OddFile]:
+    secret = f"x{SECRET}"
+    return [
+        # Nothing, or nearly
+        _broken("an empty file", b"", "empty"),
+        _broken("blank lines and nothing else", b"\n\r\n\n", "empty"),
+        _broken("a byte-order mark and nothing else", b"\xef\xbb\xbf", "empty"),
+        _fine("a header and no row", HEADER),
+        _fine("a header without a line end and no row", HEADER[:-1]),
+        _fine("a header, blank lines and no row", HEADER + b"\n\r\n\n"),
+        _broken("no such file", None, "does not exist", error=InputError),
+        # Headers
+        _broken("no header", line(1, Name=secret, SibSp="1", Parch="2") + lines(2), "header missing"),
+        _broken(
+            "no header, and a value twice in the first row", line(1, Name=SECRET, Ticket=SECRET), "header missing"
+        ),
+        _broken("a column twice", HEADER.replace(b"Ticket", b"Age") + lines(1), "Age", "more than once"),
+        _broken("a column twice that is not checked", HEADER.replace(b"Ticket", b"Name"), "Name", "more than once"),
+        _broken("a required column missing", HEADER.replace(b"Fare", b"Pay") + lines(1), "column missing: Fare."),
+        _broken(
+            "a column of nearly the right name",
+            HEADER.replace(b"Pclass", b"P_class").replace(b"SibSp", b"sibsp") + lines(1),
+            "Pclass (nearest: P_class)",
+            "SibSp (nearest: sibsp)",
+        ),
+        _broken("names in lower case", HEADER.lower() + lines(1), "PassengerId (nearest: passengerid)"),
+        _broken("blanks around a name", HEADER.replace(b"Age", b" Age ") + lines(1), "Age (nearest:  Age )"),
+        _broken("a header that is not UTF-8", HEADER.replace(b"Name", b"Nom\xe9"), "header is not UTF-8"),
+        _fine("a header in quotes", b'"' + HEADER.strip().replace(b",", b'","') + b'"\n' + lines(1, 2), 1, 2),
+        _fine("a name over two lines", HEADER.replace(b"Name", b'"Na\nme"') + lines(1, 2), 1, 2),
+        _fine("a column without a name", HEADER.replace(b"Ticket", b"") + lines(1), 1),
+        _fine("blank lines before the header", b"\n\r\n" + _THREE, 1, 2, 3),
+        _fine("columns in another order",
+              b"Cabin,Fare,Parch,SibSp,Age,Sex,Pclass,PassengerId\nC85,,2,1,22,female,3,7\n", 7,
+              plain=csv_of(line(7, Pclass="3", Sex="female", Age="22", SibSp="1", Parch="2", Fare="", Cabin="C85"))),
+        # Bytes and line ends
+        _fine("a byte-order mark", b"\xef\xbb\xbf" + _THREE, 1, 2, 3),
+        _fine("line ends of Windows", _THREE.replace(b"\n", b"\r\n"), 1, 2, 3),
+        _fine("line ends of the first Macintosh", _THREE.replace(b"\n", b"\r"), 1, 2, 3),
+        _fine("line ends of all kinds", csv_of(lines(1)[:-1], b"\r\n", lines(2)[:-1], b"\r", lines(3)), 1, 2, 3),
+        _fine("no line end after the last row", _THREE[:-1], 1, 2, 3),
+        _fine("half a line end after the last row", _THREE[:-1] + b"\r", 1, 2, 3),
+        _fine("blank lines between rows", csv_of(b"\n", lines(1), b"\n\r\n\r", lines(2), b"\n\n", lines(3)), 1, 2, 3),
+        _broken("UTF-16", _THREE.decode().encode("utf-16"), "UTF-8"),
+        _broken("UTF-16 without a mark", _THREE.decode().encode("utf-16-le"), "UTF-8"),
+        _broken("UTF-32", _THREE.decode().encode("utf-32"), "UTF-8"),
+        _broken("semicolons", _THREE.replace(b",", b";"), "semicolon"),
+        _broken("tabs", _THREE.replace(b",", b"\t"), "tab"),
+        _broken("bars", _THREE.replace(b",", b"|"), "bar"),
+        _broken("a ZIP called CSV", b"PK\x03\x04" + b"\0" * 30 + _THREE, "UTF-8"),
+        _broken("bzip2 called CSV", bz2.compress(_THREE)),
+        # Compression
+        _fine("gzip", _GZIP, 1, 2, 3, file="in.csv.gz"),
+        _fine("several gzips in one file", gzip.compress(csv_of(lines(1))) + gzip.compress(lines(2)), 1, 2,
+              file="in.csv.gz"),
+        _fine("zstd", _ZSTD, 1, 2, 3, file="in.csv.zst"),
+        _broken("gzip called CSV", _GZIP, "csv.gz"),
+        _broken("zstd called CSV", _ZSTD, "csv.zst"),
+        _broken("Parquet called CSV", _PARQUET, "parquet"),
+        _broken("CSV called gzip", _THREE, "damaged", file="in.csv.gz"),
+        _broken("gzip cut short", _GZIP[:-20], "damaged", file="in.csv.gz"),
+        _broken("gzip without its last 8 bytes", _GZIP[:-8], "damaged", file="in.csv.gz"),
+        _broken("gzip with a wrong checksum", _GZIP[:-6] + b"\0\0" + _GZIP[-4:], "damaged", file="in.csv.gz"),
+        _broken("gzip of nothing", gzip.compress(b""), "empty", file="in.csv.gz"),
+        _broken("zstd cut short", _ZSTD[:-3], "damaged", file="in.csv.zst"),
+        # Names
+        _broken("a suffix that tells nothing", _THREE, "--input-format", file="in.txt", error=UsageError),
+        # Quotes
+        _with_rejects("a quote that is never closed", csv_of(lines(1), line(2, Name=f'"{secret}'), unquoted(3, 4)), [1],
+                      row_2="unclosed_quote"),
+        _with_rejects("a quote that the last row never closes", csv_of(lines(1, 2), f'"{secret}'.encode()), [1, 2],
+                      row_3="unclosed_quote"),
+        _with_rejects("a quote before all rows", csv_of(b'"', unquoted(1, 2)), [], row_1="unclosed_quote"),
+        _with_rejects("a row swallowed by a quote that another row closes",
+                      csv_of(lines(1), line(2, Ticket='"a'), line(3, Ticket=f'{secret}",,,,'), lines(4)), [1, 4],
+                      row_2="wrong_field_count"),
+        # Row numbers
+        _with_rejects("row numbers pass over blank lines", csv_of(b"\n\n", lines(1), b"\r\n\n", b"x,y\n\n", lines(2)),
+                      [1, 2], row_2="wrong_field_count"),
+        _with_rejects("row numbers pass over line ends in quotes",
+                      csv_of(line(1, Name='"a\n\nb"'), line(2, Age=secret), line(3, Name='"\n"'), line(4, Sex="")),
+                      [1, 3], row_2="type Age", row_4="missing Sex"),
+        # Keys
+        OddFile("a key twice", {"in.csv": csv_of(lines(1, 2, 1, 3))}, (1, 2, 3), _duplicate(3)),
+        OddFile("a key three times", {"in.csv": csv_of(lines(1, 1, 2, 1))}, (1, 2), _duplicate(2) | _duplicate(4)),
+        OddFile("a key twice in other spellings", {"in.csv": csv_of(lines(1), line(1, PassengerId="+1.0"))}, (1,),
+                _duplicate(2)),
+        OddFile("a key twice, the first in a row that is rejected",
+                {"in.csv": csv_of(lines(2), line(int(SECRET), Sex=secret), lines(int(SECRET)))}, (2,),
+                {(0, 2): frozenset({("not_allowed", "Sex")})} | _duplicate(3)),
+        OddFile("a key twice, the second in a row that is rejected anyway",
+                {"in.csv": csv_of(lines(1, 2), line(1, Age=secret))}, (1, 2),
+                {(0, 3): frozenset({("type", "Age"), ("duplicate_key", "PassengerId")})}),
+        OddFile("a key twice, far apart",
+                {"in.csv": csv_of(lines(int(SECRET)), good_lines(1, 5_000), lines(int(SECRET)),
+                                  good_lines(5_001, 9_000))},
+                (int(SECRET), *range(1, 9_001)), _duplicate(5_002)),
+        OddFile("a key in two inputs", {"a.csv": csv_of(lines(1, 2)), "b.csv": csv_of(lines(3, 2)),
+                                        "c.csv": csv_of(lines(1, 4, 3))}, (1, 2, 3, 4),
+                _duplicate(2, 1) | _duplicate(1, 2) | _duplicate(3, 2)),
+        OddFile("a key in a CSV and in Parquet", {"a.csv": csv_of(lines(1, 2)), "b.parquet": _PARQUET}, (1, 2, 3),
+                _duplicate(1, 1) | _duplicate(2, 1)),
+        OddFile("the same input twice", {"a.csv": csv_of(lines(1)), "./a.csv": csv_of(lines(1))}, (1,),
+                _duplicate(1, 1)),
+        # Several inputs
+        OddFile("one input without a row among others",
+                {"a.csv": csv_of(lines(1)), "b.csv": HEADER, "c.csv.gz": gzip.compress(csv_of(lines(2)))}, (1, 2),
+                plain=csv_of(lines(1, 2))),
+        OddFile("one input without a column among others",
+                {"a.csv": csv_of(lines(1)), "b.csv": HEADER.replace(b"Sex", b"Gender") + lines(2)}, error=DataError,
+                says=("b.csv", "column missing: Sex")),
+        OddFile("one input missing among others", {"a.csv": csv_of(lines(1)), "b.csv": None}, error=InputError,
+                says=("b.csv",)),
+        OddFile("one input damaged among others", {"a.csv": csv_of(lines(1)), "b.csv.gz": _GZIP[:-20]},
+                error=DataError, says=("b.csv.gz", "damaged")),
+    ]  # fmt: skip
+
+
+def _parquet_files() -> list[OddFile]:
+    ids = pa.array([1, 2, 3])
+    classes = good_table(1, 3)["Pclass"]
+    ages = good_table(1, 3)["Age"]
+    sexes = good_table(1, 3)["Sex"]
+    files = [
+        _fine("Parquet", _PARQUET, 1, 2, 3, file="in.parquet"),
+        _fine("Parquet without a row", parquet_of(good_table(1, 1).slice(0, 0)), file="in.parquet"),
+        _fine("Parquet whose fields are not nullable", parquet_of(_not_nullable(good_table(1, 3))), 1, 2, 3,
+              file="in.parquet"),
+        _broken("Parquet of no column", parquet_of(pa.table({})), "columns missing: PassengerId, Pclass",
+                file="in.parquet"),
+        _broken("Parquet of no byte", b"", "empty", file="in.parquet"),
+        _broken("Parquet cut short", _PARQUET[:-20], "not Parquet", file="in.parquet"),
+        _broken("Parquet cut in the middle", _PARQUET[: len(_PARQUET) // 2], "not Parquet", file="in.parquet"),
+        _broken("CSV called Parquet", _THREE, "not Parquet", file="in.parquet"),
+        _broken("zeros called Parquet", b"PAR1" + b"\0" * 64 + b"PAR1", file="in.parquet"),
+        _broken("a column missing in Parquet", parquet_of(good_table(1, 2).drop_columns(["Sex", "Age"])),
+                "columns missing: Sex, Age", file="in.parquet"),
+        _broken("a column twice in Parquet", parquet_of(_doubled(good_table(1, 2), "Age")), "Age", "more than once",
+                file="in.parquet"),
+        _typed("columns beside the contract's of every type", (1, 2, 3),
+               Extra=pa.array([{"a": 1}] * 3), Moment=pa.array([0, 1, None], pa.timestamp("us")),
+               List=pa.array([[1], [], None]), Bytes=pa.array([b"\xff", b"", None]),
+               **{"Age.more": pa.array([1, 2, 3])}),
+        _mistyped("string", "Age", pa.array(["22", SECRET]), "string"),
+        _mistyped("dictionary of strings", "Fare", pa.array(["22", SECRET]).dictionary_encode(), "string"),
+        _mistyped("bool", "Pclass", pa.array([True, False]), "bool"),
+        _mistyped("list", "SibSp", pa.array([[1], [2]]), "list"),
+        _mistyped("timestamp", "PassengerId", pa.array([1, 2], pa.timestamp("us")), "timestamp"),
+        _mistyped("date", "PassengerId", pa.array([1, 2], pa.date32()), "date32"),
+        _mistyped("struct", "Age", pa.array([{"a": 1}, {"a": 2}]), "struct"),
+        _mistyped("int64", "Sex", pa.array([0, 1]), "int64"),
+        _mistyped("binary", "Cabin", pa.array([b"C85", None]), "binary"),
+        _typed("Parquet with a column of the type null", (7, 14, 21), Cabin=pa.nulls(3)),
+        OddFile("Parquet with a required column of the type null",
+                {"in.parquet": parquet_of(with_columns(good_table(1, 2), Sex=pa.nulls(2)))}, (),
+                {(0, row): frozenset({("missing", "Sex")}) for row in (1, 2)}),
+        OddFile("Parquet with rows of every fate",
+                {"in.parquet": parquet_of(with_columns(
+                    good_table(1, 5), Sex=pa.array(["male", "Male", None, "female", "NA"]),
+                    PassengerId=pa.array([1.0, 2.0, 3.5, 1.0, float("nan")])))}, (1,),
+                {(0, 2): frozenset({("not_allowed", "Sex")}),
+                 (0, 3): frozenset({("missing", "Sex"), ("type", "PassengerId")}),
+                 (0, 5): frozenset({("missing", "Sex"), ("missing", "PassengerId")})} | _duplicate(4)),
+    ]  # fmt: skip
+    for kind in (
+        pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.float32(),
+        pa.float64(), pa.decimal128(12, 3), pa.decimal256(60, 3), pa.dictionary(pa.int8(), pa.int32()),
+    ):  # fmt: skip
+        as_kind = {
+            name: pa.array(values.to_pylist(), kind) for name, values in (("PassengerId", ids), ("Pclass", classes))
+        }
+        files.append(_typed(f"whole numbers of the type {kind}", (1, 2, 3), **as_kind))
+    for kind in (pa.float16(), pa.float32(), pa.decimal128(12, 3), pa.decimal256(60, 3)):
+        files.append(_typed(f"numbers of the type {kind}", (1, 2, 3), Age=_cast(ages, kind)))
+    for kind in (pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
+        files.append(_typed(f"text of the type {kind}", (1, 2, 3), Sex=_cast(sexes, kind)))
+    return files
+
+
+def _cast(values: Any, kind: pa.DataType) -> pa.Array:
+    plain = values.to_pylist()
+    if pa.types.is_decimal(kind):
+        plain = [None if value is None else Decimal(str(value)) for value in plain]
+    return pa.array(plain, kind)
+
+
+ODD_FILES: list[OddFile] = [*_csv_files(), *_parquet_files()]
