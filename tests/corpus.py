@@ -176,8 +176,15 @@ class OddRow:
 
 
 def _as_typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    # Decimals and dictionaries of other types than ours can't be reached by a cast of the whole table.
-    return pa.table([pa.array(table[f.name].to_pylist(), f.type, from_pandas=True) for f in schema], schema=schema)
+    """Return a table in other types; a number that one of them can't hold is rounded."""
+    columns = []
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        values = table[name].to_pylist()
+        if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+            values = [None if value is None else round(value) for value in values]
+        # Dictionaries of other types than ours can't be reached by a cast of the whole table.
+        columns.append(pa.array(values, kind, from_pandas=True))
+    return pa.table(columns, schema=schema)
 
 
 def _reason(text: str) -> Reason:
