@@ -425,6 +425,9 @@ ODD_ROWS: list[OddRow] = [
         b"," * 10 + b"\n",
         *(f"missing {name}" for name in ("PassengerId", "Pclass", "Sex", "SibSp", "Parch")),
     ),
+    # What opens a file is part of a field where it opens a row
+    _odd("a byte-order mark before the key", b"\xef\xbb\xbf" + line(KEY), "type PassengerId"),
+    _odd("a byte-order mark alone", b"\xef\xbb\xbf\n", "wrong_field_count"),
     # Several reasons at once
     _odd(
         "every checked column is bad",

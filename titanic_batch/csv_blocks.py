@@ -137,6 +137,8 @@ class CsvBlock:
     ) -> pa.Table:
         if not _NOT_BLANK.search(data):
             return pa.table({name: pa.array([], kind) for name, kind in types.items()})
+        if data[: len(codecs.BOM_UTF8)] == codecs.BOM_UTF8:
+            data = codecs.BOM_UTF8 + data  # the parser drops one, and it is part of a field here
         return pyarrow.csv.read_csv(
             pa.BufferReader(pa.py_buffer(data)),
             pyarrow.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=len(data) + 1),
