@@ -146,7 +146,7 @@ class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         # The last entry answers position -1, which is how pandas marks a missing value.
         codes = [code_of.get(str(v)[:1] if self.first_letter else v, unknown) for v in values.tolist()]
         codes.append(code_of.get(self.missing, unknown) if self.missing is not None else unknown)
-        return np.asarray(codes, dtype=np.int8)[positions]
+        return np.asarray(codes, dtype=np.int8).take(positions)
 
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
         # check_array would turn each Categorical into objects, one for each row.
