@@ -679,6 +679,31 @@ def closed_pipe() -> Iterator[int]:
     os.close(writer)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "closed", "exit_code"),
+    [
+        (["validate", "p.csv"], ">&-", 0),
+        (["validate", "missing.csv"], "2>&-", 66),
+        (["validate", "-"], "<&-", 66),
+        (["validate", "p.csv", "--rejects", "r.csv"], "<&- >&- 2>&-", 0),
+    ],
+)
+def test_closed_streams_change_nothing_but_what_is_said(
+    arguments: list[str], closed: str, exit_code: int, test_csv: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "p.csv").write_bytes(test_csv.read_bytes())
+    command = f'"$0" -m titanic_batch "$@" {closed}'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == exit_code
+    assert done.stderr == (
+        "titanic: stdin is closed: lead a file or a pipe into it, or name a file.\n" if closed == "<&-" else ""
+    )
+    if "--rejects" in arguments:
+        assert (tmp_path / "r.csv").read_text().startswith("reject_source,")
+
+
 def test_a_reader_that_goes_away_ends_the_run_quietly(model_file: Path) -> None:
     with closed_pipe() as stdout:
         process = run_process("-m", "titanic_batch", "inspect", model_file, stdout=stdout)

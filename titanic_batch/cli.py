@@ -41,6 +41,7 @@ EXIT_CODES: dict[type[errors.TitanicError], int] = {
 DATA_BROKE_THE_CONTRACT = EXIT_CODES[errors.DataError]
 READER_WENT_AWAY = 141
 _GRACE_SECONDS = 1.0
+_LAST_STREAM = 2  # stderr
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 _M_ARENA_MAX = -8  # glibc's malloc.h
 
@@ -269,10 +270,21 @@ def inspect(model: Annotated[str, typer.Argument(help="A model file.", show_defa
 
 def main() -> None:
     """Run the command; the exit code is the process's."""
+    _open_closed_streams()
     _allocate_sparingly()
     _collect_rarely()
     _on_signals(_stop)
     app(prog_name="titanic")
+
+
+def _open_closed_streams() -> None:
+    """Lead the standard streams nowhere where they are closed: a file of ours would take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        pass
+    os.close(descriptor)
+    # What can't be said is not said; that nothing can be read is told where it matters.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _on_signals(stop: Callable[[int], object]) -> None:

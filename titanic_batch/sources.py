@@ -97,6 +97,8 @@ def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> l
             raise InputError(f"{given} does not exist: check the path.")
     if names.count(STDIN) > 1:
         raise UsageError("- (stdin) can be read only once.")
+    if STDIN in names and sys.stdin is None:
+        raise InputError("stdin is closed: lead a file or a pipe into it, or name a file.")
     return [
         Source("stdin", input_format or "csv", cast("io.BufferedReader", sys.stdin.buffer))
         if name == STDIN
