@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from tests import corpus
 from titanic_batch import batch
 from titanic_batch.batch import Inputs, RejectLimit, RunReport
-from titanic_batch.errors import TitanicError
+from titanic_batch.errors import DataError, TitanicError
 from titanic_batch.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.sources import FORMATS, Format, InputTable
 
@@ -109,11 +109,22 @@ def check(case: Case) -> None:
         faulthandler.dump_traceback_later(STALLED_SECONDS, exit=True)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # its signal ends the process, also in the midst of C
         try:
-            whole = outcome(case, Path(name), cut=False)
-            assert outcome(case, Path(name), cut=True) == whole
+            whole, cut = (outcome(case, Path(name), cut) for cut in (False, True))
+            assert cut == whole or (DataError in (cut[0], whole[0]) and is_damaged(case))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             faulthandler.cancel_dump_traceback_later()
+
+
+def is_damaged(case: Case) -> bool:
+    """Tell whether a Parquet file can't be read in full: what is not needed is read only along with what is."""
+    if case.format != "parquet":
+        return False
+    try:
+        pq.read_table(pa.BufferReader(case.data))
+    except (OSError, pa.ArrowException):
+        return True
+    return False
 
 
 # Inputs
