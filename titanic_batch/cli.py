@@ -36,6 +36,7 @@ from titanic_batch.exit_codes import (
     code_of,
     gravest,
 )
+from titanic_batch.publishing import discard_all
 
 if TYPE_CHECKING:
     from titanic_batch.batch import Inputs, PredictedColumns, Progress, RunReport
@@ -290,7 +291,7 @@ def score(
     than --max-rejects, no predictions are written and the exit code is 65.
     """
     began = time.perf_counter()
-    from titanic_batch import batch, folders, run_record
+    from titanic_batch import batch, folders, publishing, run_record
     from titanic_batch.model import DEFAULT_MODEL
     from titanic_batch.schema import CONTRACT, LABEL
     from titanic_batch.shards import Shard
@@ -326,6 +327,8 @@ def score(
         jobs=_jobs(jobs),
     )
     with _recorded(record):
+        if to_folder:
+            publishing.make_folder(output)
         record.check_creatable()
         loaded = _model(model, model_sha256)
         record.loaded(run_record.ModelUsed(loaded.source, loaded.sha256))
@@ -508,9 +511,13 @@ def main() -> None:
     """Run the command; the exit code is the process's."""
     _occupy_closed_streams()
     _allocate_sparingly()
+    stopping.release()
     _on_signals(stopping.ask)
     _watch_over_stopping()
-    app(prog_name="titanic")
+    try:
+        app(prog_name="titanic")
+    finally:
+        discard_all()  # what a signal left that came between two steps
 
 
 def _on_signals(stop: Callable[[int], object]) -> None:
@@ -541,8 +548,6 @@ def _watch_over_stopping() -> None:
 
 def _leave(code: int) -> None:
     """Discard what was not published, record how the run ended, if there is time, and end the process."""
-    from titanic_batch.publishing import discard_all
-
     record = _Run.record
 
     def end() -> None:
@@ -605,7 +610,8 @@ def _recorded(record: RunRecord) -> Iterator[None]:
         yield
     except BaseException as error:
         code, message = _ending(error)
-        for failed in record.end(code, message):
+        # What contradicts itself may name an input for the record.
+        for failed in record.end(code, message) if code != WRONG_USAGE else ():
             if str(failed) != message:
                 _say(str(failed), "error")
         raise
