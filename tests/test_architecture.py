@@ -13,16 +13,16 @@ MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py")) if path.stem
 
 # From the ground up. A module imports modules of the floors below its own, and none of its own.
 FLOORS = [
-    {"errors", "rows"},
-    {"columns", "keys", "distinct", "publishing", "artifact", "features"},
-    {"csv_blocks", "parquet_blocks", "scoring", "pipeline"},
+    {"errors", "rows", "drift", "plots"},
+    {"columns", "keys", "distinct", "publishing", "artifact", "features", "evaluation"},
+    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit"},
     {"sources", "validation"},
     {"judging"},
     {"tables"},
     {"batch"},
     {"schema"},
     {"model"},
-    {"evaluation", "app"},
+    {"tuning", "model_page", "app"},
     {"fitting"},
     {"reports", "validation_report"},
     {"cli"},

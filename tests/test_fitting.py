@@ -12,18 +12,18 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from titanic_batch import evaluation
+from titanic_batch import tuning
 from titanic_batch.artifact import read_artifact
 from titanic_batch.batch import Inputs, RejectLimit
 from titanic_batch.cli import app
 from titanic_batch.errors import DataError
-from titanic_batch.fitting import fit, labelled_frame
+from titanic_batch.fitting import Plan, fit, labelled_frame
 from titanic_batch.model import Model, packaged_passengers
 from titanic_batch.pipeline import NOTEBOOK_GRID
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TRAIN, HOLDOUT, TEST = DATA / "train.csv", DATA / "holdout.csv", DATA / "test.csv"
-ACCURACY = re.compile(r"^(10-fold cross-validation|holdout) +(\d+) +(0\.\d{4})$", re.MULTILINE)
+ACCURACY = re.compile(r"^(10-fold cross-validation|holdout) +(\d+)  (0\.\d{4}) \(", re.MULTILINE)
 
 Titanic = Callable[..., Result]
 
@@ -51,13 +51,15 @@ def test_fitting_prints_both_accuracies_and_keeps_them(fitted: tuple[Path, str])
     assert manifest is not None
     metrics = manifest["metrics"]
     assert found == {
-        "10-fold cross-validation": (891, round(metrics["cross_validation_accuracy"], 4)),
-        "holdout": (418, round(metrics["holdout_accuracy"], 4)),
+        "10-fold cross-validation": (891, round(metrics["cross_validation"]["accuracy"]["value"], 4)),
+        "holdout": (418, round(metrics["holdout"]["accuracy"]["value"], 4)),
     }
-    assert metrics["holdout_rows"] == 418
+    assert metrics["holdout"]["rows"] == 418
     evaluation = Model.load(path).evaluate(pd.read_csv(HOLDOUT))
-    assert (evaluation.rows, evaluation.accuracy) == (418, metrics["holdout_accuracy"])
-    assert min(metrics["cross_validation_accuracy"], metrics["holdout_accuracy"]) > 0.75
+    assert evaluation.to_json() == metrics["holdout"]
+    assert min(found[name][1] for name in found) > 0.75
+    for part in metrics.values():
+        assert all(part[name]["low"] < part[name]["value"] < part[name]["high"] for name in part if name != "rows")
     assert os.listdir(path.parent) == ["model.skops"]
 
 
@@ -83,9 +85,9 @@ def test_without_a_file_the_packaged_passengers_are_fitted_on(titanic: Titanic, 
 def test_tuning_takes_the_parameters_of_the_notebooks_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The whole grid takes a minute; which of its parameters win is shown by the parity test.
     few = {name: values[:1] for name, values in NOTEBOOK_GRID.items()} | {"n_estimators": [4, 9]}
-    monkeypatch.setattr(evaluation, "NOTEBOOK_GRID", few)
+    monkeypatch.setattr(tuning, "NOTEBOOK_GRID", few)
     output = tmp_path / "model.skops"
-    report = fit(str(TRAIN), str(output), Inputs([], jobs=2), tune=True)
+    report = fit(str(TRAIN), str(output), Inputs([]), Plan(search="grid"))
     manifest = read_artifact(str(output)).manifest
     assert manifest is not None
     for name, values in NOTEBOOK_GRID.items():
@@ -159,7 +161,7 @@ def test_too_few_rows_are_told(titanic: Titanic, tmp_path: Path, count: int, lab
     for options in ([], ["--tune"]):
         result = titanic("fit", source, "-o", "model.skops", *options)
         assert (result.exit_code, result.stdout) == (65, "")
-        assert result.stderr == "titanic: cross-validation needs at least 10 rows with each Survived: add some.\n"
+        assert result.stderr == "titanic: cross-validation needs at least 10 rows with each label: add some.\n"
         assert os.listdir(tmp_path) == ["few.csv"]
 
 
