@@ -22,7 +22,7 @@ FLOORS = [
     {"batch"},
     {"schema"},
     {"model"},
-    {"tuning", "model_page", "app"},
+    {"tuning", "model_page", "api", "app"},
     {"fitting"},
     {"reports", "validation_report"},
     {"cli"},

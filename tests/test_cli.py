@@ -34,7 +34,7 @@ from typer.testing import Result
 
 from titanic_batch import __version__
 from titanic_batch.artifact import with_manifest
-from titanic_batch.model import Model
+from titanic_batch.model import Model, ModelScores
 
 Titanic = Callable[..., Result]
 
@@ -593,7 +593,7 @@ def test_a_fault_of_ours_is_no_fault_of_the_data(
     def fail(*_: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(Model, "scores", lambda self: fail)
+    monkeypatch.setattr(ModelScores, "__call__", fail)
     result = titanic("score", test_csv, "-o", "p.csv")
     assert result.exit_code == 1
     assert isinstance(result.exception, RuntimeError)

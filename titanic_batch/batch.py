@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 import pyarrow as pa
 
 from titanic_batch.columns import STRING
+from titanic_batch.drift import Drift
 from titanic_batch.errors import UsageError
 from titanic_batch.judging import Judge, JudgedBlock
 from titanic_batch.parquet_blocks import as_text
@@ -98,7 +99,8 @@ class RunReport:
 
     ``rows`` is ``accepted`` plus ``rejected``; a row that breaks several rules is rejected once, and counted with each
     of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well. ``too_few``
-    tells that it is the number of rows, and not the rejects.
+    tells that it is the number of rows, and not the rejects. ``drift`` tells how what was scored compares with what the
+    model was fitted on, where that is known.
     """
 
     sources: list[str]
@@ -110,6 +112,7 @@ class RunReport:
     rejects: str | None = None
     failure: str | None = None
     too_few: bool = False
+    drift: Drift | None = None
     with_values: bool = False
 
     def count(self, block: JudgedBlock) -> None:
@@ -163,13 +166,17 @@ class Inputs:
 class PredictedColumns:
     """What a row of predictions holds: its key, the columns to keep, the label and the probability.
 
-    ``label`` names the predicted column. ``provenance`` goes into Parquet's metadata.
+    ``label`` names the predicted column. ``provenance`` goes into Parquet's metadata. ``drift`` tells, at the end, how
+    the scored rows compare with those of the fit, and ``max_psi`` how far they may have moved: a run that passes it
+    fails.
     """
 
     label: str
     scores: Scores
     keep: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    drift: Callable[[], Drift | None] = lambda: None
+    max_psi: float | None = None
 
     def check_names(self, contract: Contract) -> None:
         """Check that no column would be written twice.
@@ -241,6 +248,9 @@ def score(
                 writer.write(block.output)
 
         report = _run(inputs, judge, tables, rejects_file, write)
+        report.drift = columns.drift()
+        if report.failure is None and report.drift is not None and columns.max_psi is not None:
+            report.failure = report.drift.describe(columns.max_psi)
         with writing(predictions.name):
             writer.close()
         if report.failure:

@@ -129,6 +129,10 @@ def score(
     ] = None,
     max_rejects: MaxRejects = "0",
     min_rows: MinRows = 0,
+    max_psi: Annotated[
+        float | None,
+        typer.Option(min=0, help="Fail if the rows moved further from those of the fit.", show_default=False),
+    ] = None,
     rejects: Rejects = None,
     jobs: Jobs = None,
     input_format: InputFormat = None,
@@ -148,12 +152,15 @@ def score(
     with _progress() as progress:
         given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress)
         loaded = _model(model, model_sha256)
-        columns = batch.PredictedColumns(LABEL, loaded.scores(), keep or (), loaded.provenance)
+        scores = loaded.scores()
+        columns = batch.PredictedColumns(LABEL, scores, keep or (), loaded.provenance, scores.drift, max_psi)
         report = batch.score(given, CONTRACT, columns, output, output_as)
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
         _say(f"{report.failure}: no predictions written{where}.")
         raise typer.Exit(DATA_BROKE_THE_CONTRACT)
+    if report.drift and (moved := report.drift.describe()):
+        _say(f"{moved}.")
     if report.rejects and report.rejected:
         _say(f"{report.rejected} of {report.rows} rows rejected: see {report.rejects}.")
     if sys.stderr.isatty():

@@ -19,7 +19,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 DEFAULT_LIMIT = 0.25
 FALSE_ALARMS = 0.001  # runs that may be called drifted for nothing
@@ -194,6 +193,15 @@ class Tally:
             self._predictions += bins
             self._rows += len(X) if counts is None else int(counts.sum())
 
+    def include(self, other: Tally) -> None:
+        """Add all that another tally of the same reference holds."""
+        for name, counts in other._counts.items():
+            self._counts[name] += counts
+        self._predictions += other._predictions
+        self._rows += other._rows
+        for column, count in other._missing.items():
+            self._missing[column] += count
+
     def add_missing(self, column: str, count: int) -> None:
         """Count missing values."""
         if count and column in self._missing:
@@ -228,6 +236,8 @@ def _shift(name: str, trained: Counts, scored: Counts, compared: int) -> Shift:
     rare = trained < _LEAST_ROWS
     if rare.any():
         trained, scored = (np.append(counts[~rare], counts[rare].sum()) for counts in (trained, scored))
+    from scipy.special import chdtri  # validate, which compares nothing, starts sooner
+
     n, m, cells = int(scored.sum()), int(trained.sum()), len(trained)
     # Half a row more in each cell, so that none is empty.
     p, q = (scored + 0.5) / (n + 0.5 * cells), (trained + 0.5) / (m + 0.5 * cells)

@@ -41,7 +41,7 @@ from titanic_batch.artifact import (
     with_manifest,
 )
 from titanic_batch.audit import AuditError, UntrustedTypeError, audit
-from titanic_batch.drift import Reference
+from titanic_batch.drift import Drift, Reference
 from titanic_batch.errors import DataError, ModelError, UsageError
 from titanic_batch.evaluation import Evaluation, evaluate
 from titanic_batch.pipeline import (
@@ -241,6 +241,10 @@ class Model:
             _check_schema(artifact.name, artifact.manifest)
             model.pipeline = _built(artifact)
             model.manifest, model.caution = artifact.manifest, _caution(artifact.name, artifact.manifest)
+            try:
+                Reference.from_json(model.manifest["reference"])
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+                raise ModelError(f"the model {artifact.name} is damaged in its reference: fit it again.") from None
         model.source = artifact.name
         model.sha256 = artifact.sha256
         return model
@@ -271,15 +275,10 @@ class Model:
             "titanic_batch.schema_version": str(CONTRACT.version),
         }
 
-    def scores(self) -> Callable[[pa.Table], tuple[pa.Array, pa.Array]]:
+    def scores(self) -> ModelScores:
         """Return what makes labels (int8) and probabilities (float64) of accepted rows, table after table."""
-        scorer = Scorer(self.pipeline)
-
-        def scores(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-            scored = scorer.score(rows)
-            return pa.array(scored.label), pa.array(scored.probability)
-
-        return scores
+        reference = self.manifest.get("reference")
+        return ModelScores(Scorer(self.pipeline, None if reference is None else Reference.from_json(reference)))
 
     @property
     def seed(self) -> int:
@@ -289,6 +288,22 @@ class Model:
     def _check_fitted(self) -> None:
         if not hasattr(self.pipeline, "feature_names_in_"):
             raise ModelError("this model is not fitted yet: call fit with labelled passengers, or load a model.")
+
+
+class ModelScores:
+    """Labels and probabilities as Arrow arrays, of tables of accepted rows; it keeps count of what they are like."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def __call__(self, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        """Return labels (int8) and probabilities (float64)."""
+        scored = self._scorer.score(rows)
+        return pa.array(scored.label), pa.array(scored.probability)
+
+    def drift(self) -> Drift | None:
+        """Return how all rows so far compare with those of the fit; None where that is not known, or without rows."""
+        return self._scorer.drift()
 
 
 def packaged_passengers() -> pd.DataFrame:

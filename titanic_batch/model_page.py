@@ -219,8 +219,8 @@ def _groups(full: FullEvaluation) -> Iterable[str]:
 
 def _protocol(full: FullEvaluation) -> Iterable[str]:
     yield _paragraph(
-        "The notebook, with its accuracy of 78%, holds 20% of the rows out, with seed 23, and also takes the mean of 10 "
-        "folds in the order of the file. Both are single draws; the intervals above show how much such a figure varies."
+        "The notebook, with its accuracy of 78%, holds 20% of the rows out, with seed 23, and also takes the mean of "
+        "10 folds in the order of the file. Both are single draws; the intervals above show how much they vary."
     )
     yield _table(
         ["accuracy", _OURS, _NOTEBOOK],

@@ -15,6 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.distinct import DistinctRows
+from titanic_batch.drift import Drift, Reference, Tally
 
 _PROOF_ROWS = 100
 SLICE_ROWS = 2**18  # bounds the memory that features take, however many rows a block has
@@ -39,9 +40,11 @@ class Scorer:
     ----------
     pipeline
         Fitted on a frame with column names. Its classes are two integers; it is kept, and must not change.
+    reference
+        What the rows it was fitted on were like, for `drift` to compare with.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, reference: Reference | None = None) -> None:
         self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
         """Columns that `score` needs."""
         self._features = pipeline[:-1] if len(pipeline) > 1 else None
@@ -51,7 +54,26 @@ class Scorer:
             self._classifier.n_jobs = 1
         is_forest = type(self._classifier) is RandomForestClassifier and self._classifier.n_outputs_ == 1
         self._forest = _Forest(self._classifier) if is_forest else None
-        self._distinct = DistinctRows(self._predict)
+        self._reference = reference
+        self._feature_names: list[str] = []
+        if reference is not None:
+            names = self.columns if self._features is None else self._features.get_feature_names_out()
+            self._feature_names = [str(name) for name in names]
+        self._tally = None if reference is None else Tally(reference, self._feature_names)
+        self._distinct = DistinctRows(self._predict, None if self._tally is None else self._count)
+
+    def drift(self) -> Drift | None:
+        """Return how the rows scored so far compare with the reference; None without one, or without rows.
+
+        Nothing is being scored meanwhile.
+        """
+        if self._reference is None or self._tally is None:
+            return None
+        tally = Tally(self._reference, self._feature_names)
+        tally.include(self._tally)
+        for rows, outputs, counts in self._distinct.counted():
+            tally.add(rows, outputs[:, 1], counts)
+        return tally.drift()
 
     def score(self, table: pa.Table) -> Scores:
         """Return the scores of the rows of ``table``, in their order.
@@ -65,11 +87,19 @@ class Scorer:
         return Scores(both[:, 0].astype(np.int8), np.ascontiguousarray(both[:, 1]))
 
     def _score_slice(self, table: pa.Table) -> NDArray[np.float64]:
-        frame = _frame(table.select(list(self.columns)))
+        table = table.select(list(self.columns))
+        if self._tally is not None:
+            for name, column in zip(self.columns, table.columns, strict=True):
+                self._tally.add_missing(name, column.null_count)
+        frame = _frame(table)
         X = frame if self._features is None else self._features.transform(frame)
         if isinstance(X, pd.DataFrame) and all(isinstance(d, np.dtype) and d.kind in "biuf" for d in X.dtypes):
             X = X.to_numpy(np.result_type(np.bool_, *X.dtypes))
         return self._distinct(X) if isinstance(X, np.ndarray) else self._predict(X)
+
+    def _count(self, X: NDArray[Any], outputs: NDArray[np.float64]) -> None:
+        if self._tally is not None:
+            self._tally.add(X, outputs[:, 1])
 
     def _predict(self, X: Any) -> NDArray[np.float64]:
         """Return label and probability side by side, of shape (n_samples, 2)."""
