@@ -13,13 +13,15 @@ MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py")) if path.stem
 
 # From the ground up. A module imports modules of the floors below its own, and none of its own.
 FLOORS = [
-    {"errors", "rows", "drift", "plots"},
-    {"columns", "keys", "distinct", "publishing", "artifact", "features", "evaluation"},
-    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit"},
+    {"errors", "rows", "drift", "plots", "stopping"},
+    {"exit_codes", "shards", "columns", "keys", "distinct", "publishing", "artifact", "features", "evaluation"},
+    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit", "folder_state", "metrics"},
     {"sources", "validation"},
     {"judging"},
     {"tables"},
     {"batch"},
+    {"folders"},
+    {"run_record"},
     {"schema"},
     {"model"},
     {"tuning", "model_page", "api", "app"},

@@ -54,7 +54,7 @@ def model(fitted: Path) -> Model:
 def drift_of(model: Model, rows: pd.DataFrame) -> Drift:
     scores = model.scores()
     scores(pa.Table.from_pandas(rows, preserve_index=False))
-    drift = scores.drift()
+    drift = scores.take_drift()
     assert drift is not None
     return drift
 
@@ -85,7 +85,7 @@ def test_a_feature_of_too_many_values_is_left_out() -> None:
 def test_psi_is_the_sum_over_all_cells() -> None:
     tally = Tally(reference(), NAMES)
     tally.add(np.array([[0, 0]] * 300 + [[1, 0]] * 100), np.full(400, 0.5))
-    drift = tally.drift()
+    drift = tally.take_drift()
     assert drift is not None
     p, q = np.array([300.5, 100.5, 0.5]) / 401.5, np.array([500.5, 500.5, 0.5]) / 1001.5
     assert drift.shifts[0].psi == pytest.approx(((p - q) * np.log(p / q)).sum(), rel=1e-12)
@@ -123,7 +123,7 @@ def test_samples_of_the_training_rows_hardly_ever_raise_an_alarm(
     for _ in range(300):
         tally = Tally(reference, names)
         tally.add(X[draws.integers(0, 891, rows)], bins[draws.integers(0, 891, rows)])
-        drift = tally.drift()
+        drift = tally.take_drift()
         assert drift is not None
         alarms += bool(drift.passing(0))
     assert alarms <= 3, "one in a thousand runs is meant: more than 3 of 300 happen once in 5,000 such tests"
@@ -165,16 +165,16 @@ def test_unseen_and_missing_values_are_shares_of_all_rows(model: Model, passenge
 
 def test_without_rows_there_is_nothing_to_compare(model: Model, passengers: pd.DataFrame) -> None:
     scores = model.scores()
-    assert scores.drift() is None
+    assert scores.take_drift() is None
     scores(pa.Table.from_pandas(passengers.head(0)))
-    assert scores.drift() is None
+    assert scores.take_drift() is None
 
 
 def counted(scorer: Scorer, rows: pd.DataFrame, size: int, threads: int = 1) -> dict[str, Any]:
     table = pa.Table.from_pandas(rows, preserve_index=False)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(scorer.score, [table.slice(start, size) for start in range(0, len(rows), size)]))
-    drift = scorer.drift()
+    drift = scorer.take_drift()
     assert drift is not None
     return drift.to_json()
 
@@ -200,6 +200,18 @@ def test_rows_that_are_not_remembered_are_counted_too(
     assert not scorer._distinct.on
 
 
+def test_what_was_compared_is_not_compared_again(model: Model, passengers: pd.DataFrame) -> None:
+    scores, third = model.scores(), passengers[passengers["Pclass"] == 3]
+    table, rest = (pa.Table.from_pandas(rows, preserve_index=False) for rows in (passengers, third))
+    scores(table)
+    before = scores.take_drift()
+    assert scores.take_drift() is None
+    scores(rest)
+    assert scores.take_drift() == drift_of(model, third)
+    scores(table)
+    assert scores.take_drift() == before
+
+
 def test_counts_weigh_rows() -> None:
     rng = np.random.default_rng(0)
     X, probabilities = rng.integers(0, 5, (200, 2)), rng.random(200)
@@ -207,7 +219,7 @@ def test_counts_weigh_rows() -> None:
     one, other = Tally(reference(), NAMES), Tally(reference(), NAMES)
     one.add(X, probabilities, counts)
     other.add(X.repeat(counts, axis=0), probabilities.repeat(counts))
-    assert one.drift() == other.drift()
+    assert one.take_drift() == other.take_drift()
 
 
 @pytest.mark.parametrize(("probabilities", "bins"), [([0.0, 0.0999], [0]), ([0.5], [5]), ([0.999, 1.0], [9]), ([], [])])
@@ -221,7 +233,7 @@ def test_the_allowance_for_chance_falls_with_the_rows() -> None:
     few, many = Tally(reference(), NAMES), Tally(reference(), NAMES)
     few.add(np.array([[0, 0]]), np.array([0.5]))
     many.add(np.array([[0, 0]] * 10_000), np.full(10_000, 0.5))
-    one, other = few.drift(), many.drift()
+    one, other = few.take_drift(), many.take_drift()
     assert one is not None
     assert other is not None
     assert one.passing(0) == []
@@ -303,7 +315,7 @@ def test_a_pickle_has_no_reference_to_compare_with(
     small_model.save(path)
     scores = Model.load(path, read_artifact(str(path)).sha256).scores()
     scores(pa.Table.from_pandas(passengers))
-    assert scores.drift() is None
+    assert scores.take_drift() is None
 
 
 def test_no_psi_is_endless(model: Model, passengers: pd.DataFrame) -> None:

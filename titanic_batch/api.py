@@ -67,7 +67,7 @@ def score_file(
     return batch.score(
         _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format),
         CONTRACT,
-        batch.PredictedColumns(LABEL, scores, keep, loaded.provenance, scores.drift, max_psi),
+        batch.PredictedColumns(LABEL, scores, keep, loaded.provenance, scores.take_drift, max_psi),
         os.fspath(output),
         output_format,
     )

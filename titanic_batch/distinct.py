@@ -8,7 +8,7 @@ so the answer is the one that the classifier gives for the whole frame.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -191,15 +191,19 @@ class DistinctRows:
         self._count(X.dtype, places)
         return known.outputs.take(places, axis=0)
 
-    def counted(self) -> Iterator[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64]]]:
-        """Yield distinct rows, their predictions, and how often each was asked for; not those given to ``on_others``.
+    def take_counted(self) -> list[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64]]]:
+        """Return distinct rows, their predictions, and how often each was asked for since this was last called.
 
-        Nothing is being predicted meanwhile.
+        Rows given to ``on_others`` are not among them. Nothing is being predicted meanwhile.
         """
+        taken = []
         for dtype, counts in self._counts.items():
             known = self._known.get(dtype)
             rows, outputs = self._given_up[dtype] if known is None else (known.rows, known.outputs)
-            yield rows[: len(counts)], outputs[: len(counts)], counts
+            asked = np.flatnonzero(counts)
+            taken.append((rows[asked], outputs[asked], counts[asked]))
+        self._counts = {}
+        return taken
 
     def _count(self, dtype: np.dtype[Any], places: NDArray[np.integer[Any]]) -> None:
         counts = np.bincount(places)

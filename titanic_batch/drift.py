@@ -170,12 +170,16 @@ class Tally:
     def __init__(self, reference: Reference, names: Sequence[str]) -> None:
         self._reference = reference
         self._positions = {name: names.index(name) for name in reference.features if name in names}
+        self._lock = threading.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        reference = self._reference
         # A cell for each value, and one for all that are unseen.
         self._counts = {name: np.zeros(len(reference.features[name][0]) + 1, np.int64) for name in self._positions}
         self._predictions = np.zeros(PROBABILITY_BINS, np.int64)
         self._rows = 0
         self._missing: dict[str, int] = dict.fromkeys(reference.missing, 0)
-        self._lock = threading.Lock()
 
     def add(self, X: NDArray[Any], probabilities: NDArray[np.float64], counts: Counts | None = None) -> None:
         """Count feature rows ``X`` and their probabilities, each once, or as often as ``counts`` says."""
@@ -193,25 +197,20 @@ class Tally:
             self._predictions += bins
             self._rows += len(X) if counts is None else int(counts.sum())
 
-    def include(self, other: Tally) -> None:
-        """Add all that another tally of the same reference holds."""
-        for name, counts in other._counts.items():
-            self._counts[name] += counts
-        self._predictions += other._predictions
-        self._rows += other._rows
-        for column, count in other._missing.items():
-            self._missing[column] += count
-
     def add_missing(self, column: str, count: int) -> None:
         """Count missing values."""
         if count and column in self._missing:
             with self._lock:
                 self._missing[column] += count
 
-    def drift(self) -> Drift | None:
-        """Compare what was added with the reference; None where nothing was."""
-        if not self._rows:
-            return None
+    def take_drift(self) -> Drift | None:
+        """Compare with the reference what was added since this was last called; None where nothing was."""
+        with self._lock:
+            drift = self._compared() if self._rows else None
+            self._clear()
+        return drift
+
+    def _compared(self) -> Drift:
         reference, rows = self._reference, self._rows
         compared = len(self._counts) + (reference.predictions is not None)
         shifts = [

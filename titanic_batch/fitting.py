@@ -120,7 +120,7 @@ def fit(
     with Publication() as publication:
         saved = publication.add(output)
         page = None if plan.html is None else publication.add(plan.html)
-        limits = replace(limits, report=plan.html)
+        limits = replace(limits, also_written=[output, *filter(None, [plan.html])])
         passengers = packaged_passengers() if train is None else labelled_frame(train, limits)
         held_out = None if holdout is None else labelled_frame(holdout, replace(limits, rejects=None))
         report = _fitted(passengers, held_out, output, plan, limits.jobs, old, tried)

@@ -301,9 +301,9 @@ class ModelScores:
         scored = self._scorer.score(rows)
         return pa.array(scored.label), pa.array(scored.probability)
 
-    def drift(self) -> Drift | None:
-        """Return how all rows so far compare with those of the fit; None where that is not known, or without rows."""
-        return self._scorer.drift()
+    def take_drift(self) -> Drift | None:
+        """Return how the rows since the last call compare with those of the fit; None if not known, or no rows."""
+        return self._scorer.take_drift()
 
 
 def packaged_passengers() -> pd.DataFrame:

@@ -54,26 +54,22 @@ class Scorer:
             self._classifier.n_jobs = 1
         is_forest = type(self._classifier) is RandomForestClassifier and self._classifier.n_outputs_ == 1
         self._forest = _Forest(self._classifier) if is_forest else None
-        self._reference = reference
-        self._feature_names: list[str] = []
+        self._tally: Tally | None = None
         if reference is not None:
             names = self.columns if self._features is None else self._features.get_feature_names_out()
-            self._feature_names = [str(name) for name in names]
-        self._tally = None if reference is None else Tally(reference, self._feature_names)
+            self._tally = Tally(reference, [str(name) for name in names])
         self._distinct = DistinctRows(self._predict, None if self._tally is None else self._count)
 
-    def drift(self) -> Drift | None:
-        """Return how the rows scored so far compare with the reference; None without one, or without rows.
+    def take_drift(self) -> Drift | None:
+        """Return how the rows scored since this was last called compare with the reference; None without it, or them.
 
         Nothing is being scored meanwhile.
         """
-        if self._reference is None or self._tally is None:
+        if self._tally is None:
             return None
-        tally = Tally(self._reference, self._feature_names)
-        tally.include(self._tally)
-        for rows, outputs, counts in self._distinct.counted():
-            tally.add(rows, outputs[:, 1], counts)
-        return tally.drift()
+        for rows, outputs, counts in self._distinct.take_counted():
+            self._tally.add(rows, outputs[:, 1], counts)
+        return self._tally.take_drift()
 
     def score(self, table: pa.Table) -> Scores:
         """Return the scores of the rows of ``table``, in their order.
