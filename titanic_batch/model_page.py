@@ -5,6 +5,7 @@ One HTML file that needs nothing else: it can be mailed, printed and kept beside
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -43,8 +44,8 @@ p { max-width: 44rem; margin: .5rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; font-size: .95rem; }
 th, td { text-align: left; padding: .35rem 1.1rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; } td { white-space: nowrap; } td.digest { white-space: normal; }
-td.digest { overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: .85rem; }
+th { font-weight: 600; } td, th { white-space: nowrap; } td.digest { white-space: normal; }
+td.digest { font-family: ui-monospace, monospace; font-size: .85rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1.5rem; }
 figure { margin: 0; break-inside: avoid; } figure h3 { font-size: 1rem; margin: .2rem 0; }
 figure svg { width: 100%; height: auto; display: block; } figure svg text { fill: var(--ink); font-size: 11px; }
@@ -54,14 +55,16 @@ svg .line { fill: none; stroke-width: 2; } svg .line.one { stroke: var(--one); }
 svg .line.two { stroke-dasharray: 6 3; } svg .whisker { stroke: var(--ink); stroke-width: 1.5; }
 svg .bar.one, svg .dot.one { fill: var(--one); } svg .bar.two, svg .dot.two { fill: var(--two); }
 svg .bar.one { opacity: .85; }
-.matrix td, .matrix th { padding: .6rem 1rem; text-align: center; border: 1px solid var(--line); }
+.matrix td, .matrix th { padding: .6rem .7rem; text-align: center; border: 1px solid var(--line); }
 .matrix td { background: color-mix(in srgb, var(--one) var(--share), var(--paper)); }
 pre { background: var(--panel); padding: .8rem 1rem; border-radius: .5rem; overflow-x: auto; font-size: .85rem; }
-.diagram { overflow-x: auto; padding: .5rem 0; }
+.diagram { overflow-x: auto; padding: .6rem; border-radius: .5rem; background: #fff; color: #000;
+  color-scheme: light; zoom: .85; }
 @media print { :root { --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; --panel: #f4f4f4; --one: #1f4fa8;
   --two: #b0571a; color-scheme: light; } body { font-size: 10.5pt; } main { padding: 0; max-width: none; }
   h2 { break-after: avoid; } table, pre, .key { break-inside: avoid; } pre { white-space: pre-wrap; }
-  .figures { grid-template-columns: 1fr 1fr; } * { print-color-adjust: exact; } }
+  .figures { grid-template-columns: 1fr 1fr; } .diagram { zoom: .7; }
+  .scroll table { font-size: 8.5pt; } * { print-color-adjust: exact; } }
 """
 
 
@@ -76,7 +79,7 @@ def page_of(model: Model, full: FullEvaluation, sha256: str) -> str:
         _section("By group", *_groups(full)),
         _section("The notebook's own protocol", *_protocol(full)),
         _section("Data", *_data(model)),
-        _section("The pipeline", f'<div class="diagram">{estimator_html_repr(model.pipeline)}</div>'),
+        _section("The pipeline", f'<div class="diagram">{_diagram(model)}</div>'),
         _section("How to score with it", *_how_to(sha256)),
     ]
     return (
@@ -109,7 +112,8 @@ def _figures_of_merit(full: FullEvaluation) -> Iterable[str]:
     yield _paragraph(
         f"{FOLDS}-fold cross-validation, {repeats} times with other folds: each fold is predicted by a model that was "
         "fitted on all others. The notebook's forest, with the parameters that its grid search finds, was fitted on "
-        "the same folds. Intervals hold the true figure 95% of the time; a difference with p below 0.05 is called real."
+        "the same folds. Intervals hold the true figure 95% of the time; a difference with p below 0.05 is real. "
+        "Log loss and Brier score, which punish probabilities that are wrong, are better the lower they are."
     )
     ours, notebook = full.repeated.evaluation(), full.notebook.evaluation()
     rows = []
@@ -119,7 +123,7 @@ def _figures_of_merit(full: FullEvaluation) -> Iterable[str]:
         verdict = ("real, better" if better else "real, worse") if comparison.is_real else "may be chance"
         rows.append(
             [
-                _name(metric) + (", lower is better" if metric in _LOWER_IS_BETTER else ""),
+                _name(metric),
                 _with_interval(ours.metrics[metric]),
                 _with_interval(notebook.metrics[metric]),
                 f"{comparison.difference.value:+.4f} ({_interval(comparison.difference, 3, '+')})",
@@ -251,6 +255,11 @@ def _data(model: Model) -> Iterable[str]:
         [["digest of the rows", training["digest"]], [f"schema, version {schema['version']}", schema["digest"]]],
         digests=True,
     )
+
+
+def _diagram(model: Model) -> str:
+    """Return scikit-learn's own diagram, without its script, which only copies names to the clipboard."""
+    return re.sub(r"<script>.*?</script>", "", estimator_html_repr(model.pipeline), flags=re.DOTALL)
 
 
 def _how_to(sha256: str) -> Iterable[str]:

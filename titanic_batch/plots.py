@@ -43,12 +43,12 @@ def lines(title: str, x_label: str, y_label: str, series: Sequence[Series], *, d
                 f'<circle class="dot {one.kind}" cx="{_x(x, (0, 1)):.1f}" cy="{_y(y, (0, 1)):.1f}" r="3"/>'
                 for x, y in zip(one.x, one.y, strict=True)
             ]
-    return _svg(title, HEIGHT, [*parts, _legend(series)])
+    return _svg(title, HEIGHT, [*parts, _legend(series, WIDTH - 150, HEIGHT - _BOTTOM - 40)])
 
 
 def histogram(title: str, x_label: str, y_label: str, edges: Sequence[float], series: Sequence[Series]) -> str:
     """Return bars side by side over bins with these edges; the ``x`` of the series are not looked at."""
-    top = max(max(one.y) for one in series) or 1
+    top = 1.2 * max(max(one.y) for one in series) or 1  # room for the legend
     span, width = (edges[0], edges[-1]), (_x(edges[1], (edges[0], edges[-1])) - _LEFT) / len(series)
     parts = [_axes(x_label, y_label, span, (0, top))]
     for place, one in enumerate(series):
@@ -58,7 +58,7 @@ def histogram(title: str, x_label: str, y_label: str, edges: Sequence[float], se
                 f'<rect class="bar {one.kind}" x="{x:.1f}" y="{y:.1f}" width="{max(width - 1, 1):.1f}" '
                 f'height="{_y(0, (0, top)) - y:.1f}"/>'
             )
-    return _svg(title, HEIGHT, [*parts, _legend(series)])
+    return _svg(title, HEIGHT, [*parts, _legend(series, WIDTH - 110, _TOP)])
 
 
 def whiskers(title: str, x_label: str, bars: Sequence[Bar], *, span: tuple[float, float] | None = None) -> str:
@@ -119,15 +119,13 @@ def _axes(x_label: str, y_label: str, x_span: tuple[float, float], y_span: tuple
     return "".join(parts)
 
 
-def _legend(series: Sequence[Series]) -> str:
-    if len(series) < 2:
-        return ""
+def _legend(series: Sequence[Series], left: float, top: float) -> str:
     parts = []
     for place, one in enumerate(series):
-        y = _TOP + 12 + 16 * place
+        y = top + 12 + 16 * place
         parts.append(
-            f'<rect class="bar {one.kind}" x="{_LEFT + 10}" y="{y - 9}" width="10" height="10"/>'
-            f'<text class="name" x="{_LEFT + 26}" y="{y}">{escape(one.name)}</text>'
+            f'<rect class="bar {one.kind}" x="{left}" y="{y - 9}" width="10" height="10"/>'
+            f'<text class="name" x="{left + 16}" y="{y}">{escape(one.name)}</text>'
         )
     return "".join(parts)
 
