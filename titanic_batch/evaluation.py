@@ -40,7 +40,7 @@ IMPORTANCE_REPEATS = 5
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.integer[Any]]
 
-# Each takes labels and the probabilities of label 1; the last two are better the lower they are.
+# Each takes labels and the probabilities of label 1.
 METRICS: dict[str, Callable[[Labels, Probabilities], float]] = {
     "accuracy": lambda y, p: accuracy_score(y, p > 0.5),
     "balanced_accuracy": lambda y, p: balanced_accuracy_score(y, p > 0.5),
@@ -48,6 +48,7 @@ METRICS: dict[str, Callable[[Labels, Probabilities], float]] = {
     "log_loss": partial(log_loss, labels=[0, 1]),
     "brier_score": brier_score_loss,
 }
+LOWER_IS_BETTER = frozenset({"log_loss", "brier_score"})
 QUICK_METRICS = ("accuracy", "log_loss", "brier_score")  # what `evaluate` gives as well
 
 
@@ -149,6 +150,11 @@ class Comparison:
     def is_real(self) -> bool:
         """Whether chance makes such a difference in fewer than 5% of cases."""
         return self.p_value < 1 - CONFIDENCE
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the new one is better, be it by chance."""
+        return (self.difference.value < 0) == (self.metric in LOWER_IS_BETTER)
 
 
 def cross_validate(

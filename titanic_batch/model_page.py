@@ -24,7 +24,6 @@ from titanic_batch.schema import LABEL
 _BINS = 20
 _NOTEBOOK = "the notebook's forest"
 _OURS = "this model"
-_LOWER_IS_BETTER = {"log_loss", "brier_score"}
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #5a6470; --line: #d5dae0; --panel: #f5f7f9;
@@ -119,8 +118,7 @@ def _figures_of_merit(full: FullEvaluation) -> Iterable[str]:
     rows = []
     for metric in METRICS:
         comparison = compare(full.notebook, full.repeated, metric)
-        better = (comparison.difference.value < 0) == (metric in _LOWER_IS_BETTER)
-        verdict = ("real, better" if better else "real, worse") if comparison.is_real else "may be chance"
+        direction = "better" if comparison.is_better else "worse"
         rows.append(
             [
                 _name(metric),
@@ -128,7 +126,7 @@ def _figures_of_merit(full: FullEvaluation) -> Iterable[str]:
                 _with_interval(notebook.metrics[metric]),
                 f"{comparison.difference.value:+.4f} ({_interval(comparison.difference, 3, '+')})",
                 f"{comparison.p_value:.3f}",
-                verdict,
+                direction if comparison.is_real else f"{direction}, may be chance",
             ]
         )
     yield _table(["", _OURS, _NOTEBOOK, "difference", "p", ""], rows)

@@ -77,7 +77,8 @@ def _interval(estimate: Estimate) -> str:
 
 def _comparison_line(comparison: Comparison) -> str:
     difference = comparison.difference
-    verdict = "a real difference" if comparison.is_real else "may be chance"
+    direction = "better" if comparison.is_better else "worse"
+    verdict = f"{direction}, and not by chance" if comparison.is_real else "may be chance"
     return (
         f"{comparison.metric.replace('_', ' ')}: {comparison.old:.4f} -> {comparison.new:.4f}, "
         f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}), "
