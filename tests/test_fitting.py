@@ -20,6 +20,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.fitting import Plan, fit, labelled_frame
 from titanic_batch.model import Model, packaged_passengers
 from titanic_batch.pipeline import NOTEBOOK_GRID
+from titanic_batch.publishing import Publication
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TRAIN, HOLDOUT, TEST = DATA / "train.csv", DATA / "holdout.csv", DATA / "test.csv"
@@ -170,3 +171,93 @@ def test_a_failing_fit_leaves_the_last_model(titanic: Titanic, tmp_path: Path, m
     assert titanic("fit", TEST, "-o", "model.skops").exit_code == 65
     assert Path("model.skops").read_bytes() == model_file.read_bytes()
     assert os.listdir(tmp_path) == ["model.skops"]
+
+
+def test_parameters_and_seed_are_those_given(titanic: Titanic) -> None:
+    options = ["--param", "n_estimators=3", "--param", "max_depth=2", "--seed", "5"]
+    result = titanic("fit", TRAIN, "-o", "model.skops", *options)
+    assert result.exit_code == 0
+    manifest = read_artifact("model.skops").manifest
+    assert manifest is not None
+    assert (manifest["parameters"]["n_estimators"], manifest["parameters"]["max_depth"], manifest["seed"]) == (3, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--param", "depth=3"], "--param depth=3: there is no parameter depth; there are"),
+        (["--param", "max_depth=x"], "--param max_depth=x: it must be an int"),
+        (["--param", "bootstrap=False"], "these parameters can't be fitted: "),
+        (["--tune", "--param", "bootstrap=False", "--param", "max_samples=0.5"], "these parameters can't be fitted: "),
+        (["--tune", "--search", "random"], "--search random: it is one of grid, halving"),
+    ],
+)
+def test_parameters_that_cannot_be_are_wrong_usage(
+    titanic: Titanic, tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = titanic("fit", TRAIN, "-o", "model.skops", *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"titanic: {message}")
+    assert result.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_few_rows_are_fitted_without_a_word(titanic: Titanic) -> None:
+    rows = packaged_passengers().groupby("Survived").head(12)
+    result = titanic("fit", labelled(Path("few.csv"), rows), "-o", "model.skops", "--param", "n_estimators=3")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_model_that_is_not_good_enough_is_not_saved(titanic: Titanic, model_file: Path) -> None:
+    Path("model.skops").write_bytes(model_file.read_bytes())
+    options = ["--param", "n_estimators=3", "-o", "model.skops"]
+    result = titanic("fit", TRAIN, *options, "--min-accuracy", "0.99")
+    assert result.exit_code == 65
+    assert re.fullmatch(
+        r"titanic: the cross-validated accuracy is 0\.\d{4}, less than 0\.99: no model saved\.\n", result.stderr
+    )
+    assert "saved" not in result.stdout
+    assert Path("model.skops").read_bytes() == model_file.read_bytes()
+    dead = labelled(Path("dead.csv"), packaged_passengers().head(60).assign(Survived=0, Sex="female", Pclass=1))
+    result = titanic("fit", TRAIN, *options, "--min-accuracy", "0.6", "--holdout", dead)
+    assert result.exit_code == 65
+    assert "the holdout accuracy is 0." in result.stderr
+    assert titanic("fit", TRAIN, *options, "--min-accuracy", "0.6").exit_code == 0
+    assert Path("model.skops").read_bytes() != model_file.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_models_are_compared_on_the_same_folds(titanic: Titanic) -> None:
+    few = ["--param", "n_estimators=3", "--jobs", "1"]
+    assert titanic("fit", TRAIN, "-o", "old.skops", *few, "--param", "max_depth=1").exit_code == 0
+    result = titanic("fit", TRAIN, "-o", "new.skops", *few, "--compare", "old.skops")
+    assert result.exit_code == 0
+    assert re.search(
+        r"^brier score: 0\.\d+ -> 0\.\d+, -0\.\d+ .* better, and not by chance$", result.stdout, re.MULTILINE
+    )
+    same = titanic("fit", TRAIN, "-o", "new.skops", *few, "--compare", "new.skops")
+    assert same.stdout.count("+0.0000 (+0.0000 to +0.0000), p = 1.000: may be chance\n") == 3
+
+
+def test_an_old_model_that_is_none_ends_the_fit(titanic: Titanic, tmp_path: Path) -> None:
+    result = titanic("fit", TRAIN, "-o", "model.skops", "--compare", "gone.skops")
+    assert result.exit_code == 78
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_output_that_cannot_be_written_is_noticed_before_fitting(
+    titanic: Titanic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "fit", lambda *_: pytest.fail("it was fitted"))
+    assert titanic("fit", TRAIN, "-o", "nowhere/model.skops").exit_code == 73
+    with Publication() as publication:
+        publication.add("model.skops")
+        result = titanic("fit", TRAIN, "-o", "model.skops")
+    assert result.exit_code == 75
+    assert not Path("model.skops").exists()
+
+
+def test_held_out_predictions_are_kept_to_compare_with(fitted: tuple[Path, str]) -> None:
+    manifest = read_artifact(str(fitted[0])).manifest
+    assert manifest is not None
+    assert sum(manifest["reference"]["predictions"]) == 891

@@ -15,15 +15,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import sklearn
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from typer.testing import CliRunner
 
 from tests.model_files import members_of, sealed
 from titanic_batch import __version__
 from titanic_batch.artifact import with_manifest
+from titanic_batch.cli import app
 from titanic_batch.errors import DataError, ModelError, OutputError, UsageError
 from titanic_batch.model import DEFAULT_MODEL, Model, packaged_passengers, resolve_model
 from titanic_batch.pipeline import build_pipeline
@@ -340,3 +343,26 @@ def test_a_model_that_is_named_or_there_is_never_replaced_by_the_reference(
     (tmp_path / DEFAULT_MODEL).symlink_to(tmp_path / "gone.skops")
     with pytest.raises(ModelError):
         resolve_model(None)
+
+
+@pytest.mark.parametrize(
+    ("fitted_by", "cautious"), [(sklearn.__version__, False), ("1.2.0", True), ("99.1.0", True), ("x", True)]
+)
+def test_a_model_of_another_minor_version_is_loaded_with_a_caution(
+    tmp_path: Path, small_model: Model, fitted_by: str, cautious: bool
+) -> None:
+    libraries = small_model.manifest["libraries"] | {"scikit-learn": fitted_by}
+    path = tmp_path / "model.skops"
+    path.write_bytes(
+        with_manifest(skops.io.dumps(small_model.pipeline), small_model.manifest | {"libraries": libraries})
+    )
+    expected = (
+        f"the model {path} was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: "
+        "its predictions may differ."
+    )
+    assert Model.load(path).caution == (expected if cautious else None)
+    result = CliRunner().invoke(
+        app, ["score", str(ROOT / "data" / "test.csv"), "-o", str(tmp_path / "p.csv"), "-m", str(path)]
+    )
+    assert result.exit_code == 0
+    assert result.stderr == (f"titanic: {expected}\n" if cautious else "")

@@ -8,13 +8,14 @@ repeated folds Bouckaert and Frank, PAKDD 2004).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import sqrt
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import KFold, RepeatedStratifiedKFold, cross_val_score, train_test_split
 from sklearn.pipeline import Pipeline
+from sklearn.utils.parallel import Parallel, delayed
 
 from titanic_batch.errors import DataError
 
@@ -180,10 +182,19 @@ def cross_validate(
     check_count(y)
     splits = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=seed).split(X, y)
     calls = (
-        joblib.delayed(_fold)(pipeline, X, y, *split, seed if importance and place < FOLDS else None)
+        delayed(_fold)(pipeline, X, y, *split, seed if importance and place < FOLDS else None)
         for place, split in enumerate(splits)
     )
-    return CrossValidation(y, joblib.Parallel(n_jobs=jobs)(calls))
+    with few_rows_are_fine():
+        return CrossValidation(y, Parallel(n_jobs=jobs)(calls))
+
+
+@contextmanager
+def few_rows_are_fine() -> Iterator[None]:
+    """Fit without scikit-learn's warning that a share of few rows is few rows, in this process and its workers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using the fractional value max_samples", UserWarning)
+        yield
 
 
 def check_count(y: Labels) -> None:

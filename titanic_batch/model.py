@@ -43,7 +43,7 @@ from titanic_batch.artifact import (
 from titanic_batch.audit import AuditError, UntrustedTypeError, audit
 from titanic_batch.drift import Drift, Reference
 from titanic_batch.errors import DataError, ModelError, UsageError
-from titanic_batch.evaluation import Evaluation, evaluate
+from titanic_batch.evaluation import Evaluation, evaluate, few_rows_are_fine
 from titanic_batch.pipeline import (
     CATEGORIES,
     DEFAULT_SEED,
@@ -132,7 +132,8 @@ class Model:
         if label.nunique() < 2:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
         try:
-            self.pipeline.fit(features, label)
+            with few_rows_are_fine():
+                self.pipeline.fit(features, label)
         except ValueError as error:
             # The rows are valid, so this speaks of parameters.
             raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None

@@ -62,6 +62,7 @@ def difference_text(old: Artifact, new: Artifact) -> str:
 
 
 def _aligned(lines: Sequence[tuple[str, str]]) -> str:
+    lines = [(_short(name), value) for name, value in lines]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
 

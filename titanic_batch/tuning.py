@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -11,7 +12,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # Halvi
 from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, ParameterGrid
 
 from titanic_batch.errors import UsageError
-from titanic_batch.evaluation import Labels, check_count
+from titanic_batch.evaluation import Labels, check_count, few_rows_are_fine
 from titanic_batch.pipeline import DEFAULT_SEED, NOTEBOOK_GRID, PARAMETERS, build_pipeline
 
 SEARCH_FOLDS = 5
@@ -93,12 +94,14 @@ def search_parameters(
     ------
     DataError
         There are fewer than 10 rows of a label.
+    UsageError
+        The fixed parameters don't go with those that are searched for.
     """
     check_count(y)
     # Each tree of the notebook's forest sees as many rows as there are.
     grid = NOTEBOOK_GRID | {"max_samples": [None]} | {name: [value] for name, value in (fixed or {}).items()}
     prefixed = {_STEP + name: values for name, values in grid.items()}
-    options = {"scoring": "accuracy", "cv": SEARCH_FOLDS, "n_jobs": jobs, "refit": False}
+    options = {"scoring": "accuracy", "cv": SEARCH_FOLDS, "n_jobs": jobs, "refit": False, "error_score": "raise"}
     if search == "halving":
         found = HalvingRandomSearchCV(
             build_pipeline(seed), prefixed, random_state=seed, min_resources="smallest", **options
@@ -106,7 +109,13 @@ def search_parameters(
     else:
         found = _WatchedGridSearch(build_pipeline(seed), prefixed, **options)
         found.tried = tried
-    found.fit(X, y)
+    with few_rows_are_fine():
+        # Where most are fixed there may be fewer candidates than halving would draw.
+        warnings.filterwarnings("ignore", "The total space of parameters", UserWarning)
+        try:
+            found.fit(X, y)
+        except ValueError as error:
+            raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
     return {name.removeprefix(_STEP): value for name, value in found.best_params_.items()}
 
 
