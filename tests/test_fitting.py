@@ -232,11 +232,7 @@ def test_two_models_are_compared_on_the_same_folds(titanic: Titanic) -> None:
     assert titanic("fit", TRAIN, "-o", "old.skops", *few, "--param", "max_depth=1").exit_code == 0
     result = titanic("fit", TRAIN, "-o", "new.skops", *few, "--compare", "old.skops")
     assert result.exit_code == 0
-    assert re.search(
-        r"^brier score: 0\.\d+ -> 0\.\d+, -0\.\d+ .* better, and not by chance$", result.stdout, re.MULTILINE
-    )
-    same = titanic("fit", TRAIN, "-o", "new.skops", *few, "--compare", "new.skops")
-    assert same.stdout.count("+0.0000 (+0.0000 to +0.0000), p = 1.000: may be chance\n") == 3
+    assert re.search(r"^brier score: 0\.\d+ -> .* better, and not by chance$", result.stdout, re.MULTILINE)
 
 
 def test_an_old_model_that_is_none_ends_the_fit(titanic: Titanic, tmp_path: Path) -> None:

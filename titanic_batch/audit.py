@@ -7,6 +7,7 @@ as the plain data that it is, zip, JSON and NumPy's ``.npy``, and must hold what
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import io
@@ -66,7 +67,7 @@ def audit(content: bytes, trusted: Collection[str]) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             _check_members(file, len(content))
-            _check_schema(json.loads(file.read(SCHEMA)), file, frozenset(trusted))
+            _check_schema(json.loads(file.read(SCHEMA)), _Arrays(file), frozenset(trusted))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise AuditError(f"its zip is broken, {type(error).__name__}") from None
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
@@ -84,7 +85,7 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
         raise AuditError("its zip unpacks to far more than it holds")
 
 
-def _check_schema(schema: Any, file: zipfile.ZipFile, trusted: frozenset[str]) -> None:
+def _check_schema(schema: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
     if type(schema["protocol"]) is not int:
         raise AuditError("it names no protocol")
     # A thing and its depth; not recursive, since the depth is not ours to choose.
@@ -93,11 +94,11 @@ def _check_schema(schema: Any, file: zipfile.ZipFile, trusted: frozenset[str]) -
         thing, depth = todo.pop()
         if depth > _MAX_DEPTH:
             raise AuditError("it is nested too deep")
-        _check_thing(thing, file, trusted)
+        _check_thing(thing, arrays, trusted)
         todo += [(child, depth + 1) for child in _children(thing)]
 
 
-def _check_thing(thing: Any, file: zipfile.ZipFile, trusted: frozenset[str]) -> None:
+def _check_thing(thing: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
     loader, name = thing["__loader__"], f"{thing['__module__']}.{thing['__class__']}"
     if "__id__" in thing:
         # skops takes what has the id of something earlier for that, whatever stands here.
@@ -105,11 +106,11 @@ def _check_thing(thing: Any, file: zipfile.ZipFile, trusted: frozenset[str]) -> 
     if loader == "ObjectNode" and name in trusted - {TREE}:
         _check_attributes(name, thing)
     elif loader == "TreeNode" and name == TREE and name in trusted:
-        _check_tree(thing, file)
+        _check_tree(thing, arrays)
     elif name not in _PLAIN_LOADERS.get(loader, ()):
         raise UntrustedTypeError(f"{loader} {name}")
     if loader == "NdArrayNode" and thing["type"] != "json":
-        _array(thing, file)
+        arrays.of(thing)
 
 
 def _children(thing: Any) -> Iterator[Any]:
@@ -131,35 +132,52 @@ def _children(thing: Any) -> Iterator[Any]:
 
 def _check_attributes(name: str, thing: Any) -> None:
     """Check that the attributes are data, and none of them hides a method or a property of the class."""
-    module, _, class_name = name.rpartition(".")
-    kind = getattr(importlib.import_module(module), class_name)
     if thing["content"]["__loader__"] != "DictNode":
         raise AuditError("attributes have no names")
     for attribute in thing["content"]["content"]:
-        of_class = inspect.getattr_static(kind, attribute, None)
-        if callable(of_class) or inspect.isdatadescriptor(of_class):
-            raise AuditError(f"an attribute hides a method of {class_name}")
+        if _is_method(name, attribute):
+            raise AuditError(f"an attribute hides a method of {name}")
 
 
-def _array(thing: Any, file: zipfile.ZipFile) -> NDArray[Any]:
-    """Return the array of a member in NumPy's format, which is as long as its header says and holds no objects."""
-    if thing["__loader__"] != "NdArrayNode" or thing["type"] != "numpy":
-        raise AuditError("an array is of no known kind")
-    packed = file.read(thing["file"])
+@functools.lru_cache
+def _is_method(name: str, attribute: str) -> bool:
+    module, _, class_name = name.rpartition(".")
+    of_class = inspect.getattr_static(getattr(importlib.import_module(module), class_name), attribute, None)
+    return callable(of_class) or inspect.isdatadescriptor(of_class)
+
+
+class _Arrays:
+    """The arrays of a zip's members, each looked at once."""
+
+    def __init__(self, file: zipfile.ZipFile) -> None:
+        self._file = file
+        self._known: dict[str, NDArray[Any]] = {}
+
+    def of(self, thing: Any) -> NDArray[Any]:
+        """Return the array of a member in NumPy's format, as long as its header says and without objects in it."""
+        if thing["__loader__"] != "NdArrayNode" or thing["type"] != "numpy":
+            raise AuditError("an array is of no known kind")
+        name = thing["file"]
+        if name not in self._known:
+            self._known[name] = _array(self._file.read(name))
+        return self._known[name]
+
+
+def _array(packed: bytes) -> NDArray[Any]:
     buffer = io.BytesIO(packed)
     if np.lib.format.read_magic(buffer) != (1, 0):
         raise AuditError("an array is of another version")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(buffer)
     fields = [dtype] if dtype.fields is None else [field[0] for field in dtype.fields.values()]
     if not all(field.kind in _ARRAY_KINDS and field.itemsize for field in fields):
         raise AuditError("an array holds something else than numbers or text")
-    if math.prod(shape) * dtype.itemsize != len(packed) - buffer.tell() or 0 in shape:
+    if math.prod(shape) * dtype.itemsize != len(packed) - buffer.tell() or 0 in shape or by_columns:
         raise AuditError("an array is not as long as it says")
-    array: NDArray[Any] = np.load(io.BytesIO(packed), allow_pickle=False)
+    array: NDArray[Any] = np.frombuffer(packed, dtype, offset=buffer.tell()).reshape(shape)
     return array
 
 
-def _check_tree(thing: Any, file: zipfile.ZipFile) -> None:
+def _check_tree(thing: Any, arrays: _Arrays) -> None:
     """Check that every way through a tree ends in a leaf, looks at features there are, and gives probabilities."""
     arguments, content = thing["__reduce__"]["args"], thing["content"]
     if (arguments["__loader__"], content["__loader__"]) != ("TupleNode", "DictNode"):
@@ -167,10 +185,10 @@ def _check_tree(thing: Any, file: zipfile.ZipFile) -> None:
     n_features, n_classes, n_outputs = arguments["content"]
     features, outputs = _whole(n_features), _whole(n_outputs)
     state = content["content"]
-    arrays = state["nodes"], state["values"], n_classes
-    if any(array["__class__"] != "ndarray" for array in arrays):
+    parts = state["nodes"], state["values"], n_classes
+    if any(part["__class__"] != "ndarray" for part in parts):
         raise AuditError("a tree has other parts")
-    nodes, values, classes = (_array(array, file) for array in arrays)
+    nodes, values, classes = (arrays.of(part) for part in parts)
     if outputs != 1 or classes.shape != (1,) or classes.dtype.kind != "i" or classes[0] < 2:
         raise AuditError("a tree is no classifier of one output")
     if nodes.ndim != 1 or nodes.dtype.names is None or not set(nodes.dtype.names) >= _NODE_FIELDS:
