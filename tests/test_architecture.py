@@ -13,9 +13,9 @@ MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py")) if path.stem
 
 # From the ground up. A module imports modules of the floors below its own, and none of its own.
 FLOORS = [
-    {"errors", "rows", "stopping"},
-    {"exit_codes", "shards", "columns", "keys", "distinct", "publishing", "artifact", "features"},
-    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "folder_state", "metrics"},
+    {"errors", "rows", "drift", "plots", "stopping"},
+    {"exit_codes", "shards", "columns", "keys", "distinct", "publishing", "artifact", "features", "evaluation"},
+    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit", "folder_state", "metrics"},
     {"sources", "validation"},
     {"judging"},
     {"tables"},
@@ -24,7 +24,7 @@ FLOORS = [
     {"run_record"},
     {"schema"},
     {"model"},
-    {"evaluation", "app"},
+    {"tuning", "model_page", "api", "app"},
     {"fitting"},
     {"reports", "validation_report"},
     {"cli"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
 
@@ -47,7 +48,11 @@ def test_a_model_file_is_described_by_its_manifest(model_file: Path, small_model
     assert manifest["classifier"] == "RandomForestClassifier"
     assert manifest["parameters"]["n_estimators"] == 5
     assert manifest["training"]["rows"] == 891
-    assert set(manifest["libraries"]) == {"scikit-learn", "pandas"}
+    assert manifest["training"]["columns"][-1] == "Survived"
+    assert manifest["training"]["labels"] == {"0": 551, "1": 340}
+    assert manifest["seed"] == 23
+    assert set(manifest["libraries"]) == {"scikit-learn", "numpy", "pandas", "skops"}
+    assert manifest["reference"]["features"]["Pclass"] == {"values": [1, 2, 3], "counts": [222, 182, 487]}
 
 
 def test_a_model_file_is_a_zip_that_skops_and_others_read(model_file: Path) -> None:
@@ -148,9 +153,36 @@ def test_a_file_of_a_newer_format_asks_for_a_newer_version(tmp_path: Path) -> No
         read_artifact(sealed(tmp_path / "model.skops", format=FORMAT, format_version=FORMAT_VERSION + 1))
 
 
-def test_a_file_of_an_older_format_is_read(tmp_path: Path) -> None:
-    name = sealed(tmp_path / "model.skops", format=FORMAT, format_version=FORMAT_VERSION, more=[1])
-    assert read_artifact(name).manifest == {"format": FORMAT, "format_version": FORMAT_VERSION, "more": [1]}
+def test_what_else_a_manifest_holds_is_kept(tmp_path: Path, small_model: Model) -> None:
+    name = sealed(tmp_path / "model.skops", **small_model.manifest, more=[1])
+    assert read_artifact(name).manifest == small_model.manifest | {"more": [1]}
+
+
+@pytest.mark.parametrize("part", ["description", "schema", "training", "libraries", "fitted_at", "reference"])
+@pytest.mark.parametrize("value", [None, [], 3.5])
+def test_a_manifest_that_lacks_a_part_is_none(tmp_path: Path, small_model: Model, part: str, value: Any) -> None:
+    name = sealed(tmp_path / "model.skops", **small_model.manifest | {part: value})
+    with pytest.raises(ModelError, match="is no model"):
+        read_artifact(name)
+
+
+def test_a_manifest_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, small_model: Model) -> None:
+    name = sealed(tmp_path / "model.skops", **small_model.manifest, more=" " * 2**24)
+    assert Path(name).stat().st_size < 2**17
+    with pytest.raises(ModelError, match="is no model"):
+        read_artifact(name)
+
+
+def test_equal_models_are_equal_bytes(
+    tmp_path: Path, small_model: Model, passengers: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    one, other = (Model(n_estimators=5).fit(passengers) for _ in range(2))
+    assert one.manifest["fitted_at"] == "2001-09-09T01:46:40+00:00"
+    assert one.to_bytes() == other.to_bytes()
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    assert Model(n_estimators=5).fit(passengers).to_bytes() != one.to_bytes()
+    assert len(one.to_bytes()) == len(small_model.to_bytes())
 
 
 def test_of_a_pickle_nothing_but_its_digest_is_known(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from typer.testing import Result
 
 from titanic_batch import __version__
 from titanic_batch.artifact import with_manifest
-from titanic_batch.model import Model
+from titanic_batch.model import Model, ModelScores
 
 Titanic = Callable[..., Result]
 
@@ -386,13 +386,15 @@ def test_a_model_for_another_schema_is_refused(titanic: Titanic, test_csv: Path,
 def test_a_model_can_be_looked_at_without_being_built(titanic: Titanic, model_file: Path, small_model: Model) -> None:
     result = titanic("inspect", model_file)
     assert (result.exit_code, result.stderr) == (0, "")
-    manifest, line = result.stdout.rstrip("\n").rsplit("\n", 1)
-    assert json.loads(manifest) == small_model.manifest
-    assert line == f"sha256: {digest_of(model_file)}"
+    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert shown["sha256"] == digest_of(model_file)
+    assert shown["training.rows"] == "891"
+    result = titanic("inspect", model_file, "--json")
+    assert json.loads(result.stdout) == {"sha256": digest_of(model_file), "manifest": small_model.manifest}
     joblib.dump(_Exploding(), "model.joblib")
     result = titanic("inspect", "model.joblib")
     assert result.exit_code == 0
-    assert result.stdout.endswith(f"\nsha256: {digest_of(Path('model.joblib'))}\n")
+    assert result.stdout.endswith(f"\nsha256  {digest_of(Path('model.joblib'))}\n")
     assert not Path("it ran").exists()
 
 
@@ -591,7 +593,7 @@ def test_a_fault_of_ours_is_no_fault_of_the_data(
     def fail(*_: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(Model, "scores", lambda self: fail)
+    monkeypatch.setattr(ModelScores, "__call__", fail)
     result = titanic("score", test_csv, "-o", "p.csv")
     assert result.exit_code == 1
     assert isinstance(result.exception, RuntimeError)

@@ -12,18 +12,19 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from titanic_batch import evaluation
+from titanic_batch import tuning
 from titanic_batch.artifact import read_artifact
 from titanic_batch.batch import Inputs, RejectLimit
 from titanic_batch.cli import app
 from titanic_batch.errors import DataError
-from titanic_batch.fitting import fit, labelled_frame
+from titanic_batch.fitting import Plan, fit, labelled_frame
 from titanic_batch.model import Model, packaged_passengers
 from titanic_batch.pipeline import NOTEBOOK_GRID
+from titanic_batch.publishing import Publication
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TRAIN, HOLDOUT, TEST = DATA / "train.csv", DATA / "holdout.csv", DATA / "test.csv"
-ACCURACY = re.compile(r"^(10-fold cross-validation|holdout) +(\d+) +(0\.\d{4})$", re.MULTILINE)
+ACCURACY = re.compile(r"^(10-fold cross-validation|holdout) +(\d+)  (0\.\d{4}) \(", re.MULTILINE)
 
 Titanic = Callable[..., Result]
 
@@ -51,13 +52,15 @@ def test_fitting_prints_both_accuracies_and_keeps_them(fitted: tuple[Path, str])
     assert manifest is not None
     metrics = manifest["metrics"]
     assert found == {
-        "10-fold cross-validation": (891, round(metrics["cross_validation_accuracy"], 4)),
-        "holdout": (418, round(metrics["holdout_accuracy"], 4)),
+        "10-fold cross-validation": (891, round(metrics["cross_validation"]["accuracy"]["value"], 4)),
+        "holdout": (418, round(metrics["holdout"]["accuracy"]["value"], 4)),
     }
-    assert metrics["holdout_rows"] == 418
+    assert metrics["holdout"]["rows"] == 418
     evaluation = Model.load(path).evaluate(pd.read_csv(HOLDOUT))
-    assert (evaluation.rows, evaluation.accuracy) == (418, metrics["holdout_accuracy"])
-    assert min(metrics["cross_validation_accuracy"], metrics["holdout_accuracy"]) > 0.75
+    assert evaluation.to_json() == metrics["holdout"]
+    assert min(found[name][1] for name in found) > 0.75
+    for part in metrics.values():
+        assert all(part[name]["low"] < part[name]["value"] < part[name]["high"] for name in part if name != "rows")
     assert os.listdir(path.parent) == ["model.skops"]
 
 
@@ -83,9 +86,9 @@ def test_without_a_file_the_packaged_passengers_are_fitted_on(titanic: Titanic, 
 def test_tuning_takes_the_parameters_of_the_notebooks_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The whole grid takes a minute; which of its parameters win is shown by the parity test.
     few = {name: values[:1] for name, values in NOTEBOOK_GRID.items()} | {"n_estimators": [4, 9]}
-    monkeypatch.setattr(evaluation, "NOTEBOOK_GRID", few)
+    monkeypatch.setattr(tuning, "NOTEBOOK_GRID", few)
     output = tmp_path / "model.skops"
-    report = fit(str(TRAIN), str(output), Inputs([], jobs=2), tune=True)
+    report = fit(str(TRAIN), str(output), Inputs([]), Plan(search="grid"))
     manifest = read_artifact(str(output)).manifest
     assert manifest is not None
     for name, values in NOTEBOOK_GRID.items():
@@ -159,7 +162,7 @@ def test_too_few_rows_are_told(titanic: Titanic, tmp_path: Path, count: int, lab
     for options in ([], ["--tune"]):
         result = titanic("fit", source, "-o", "model.skops", *options)
         assert (result.exit_code, result.stdout) == (65, "")
-        assert result.stderr == "titanic: cross-validation needs at least 10 rows with each Survived: add some.\n"
+        assert result.stderr == "titanic: cross-validation needs at least 10 rows with each label: add some.\n"
         assert os.listdir(tmp_path) == ["few.csv"]
 
 
@@ -168,3 +171,89 @@ def test_a_failing_fit_leaves_the_last_model(titanic: Titanic, tmp_path: Path, m
     assert titanic("fit", TEST, "-o", "model.skops").exit_code == 65
     assert Path("model.skops").read_bytes() == model_file.read_bytes()
     assert os.listdir(tmp_path) == ["model.skops"]
+
+
+def test_parameters_and_seed_are_those_given(titanic: Titanic) -> None:
+    options = ["--param", "n_estimators=3", "--param", "max_depth=2", "--seed", "5"]
+    result = titanic("fit", TRAIN, "-o", "model.skops", *options)
+    assert result.exit_code == 0
+    manifest = read_artifact("model.skops").manifest
+    assert manifest is not None
+    assert (manifest["parameters"]["n_estimators"], manifest["parameters"]["max_depth"], manifest["seed"]) == (3, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--param", "depth=3"], "--param depth=3: there is no parameter depth; there are"),
+        (["--param", "max_depth=x"], "--param max_depth=x: it must be an int"),
+        (["--param", "bootstrap=False"], "these parameters can't be fitted: "),
+        (["--tune", "--param", "bootstrap=False", "--param", "max_samples=0.5"], "these parameters can't be fitted: "),
+        (["--tune", "--search", "random"], "--search random: it is one of grid, halving"),
+    ],
+)
+def test_parameters_that_cannot_be_are_wrong_usage(
+    titanic: Titanic, tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = titanic("fit", TRAIN, "-o", "model.skops", *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"titanic: {message}")
+    assert result.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_few_rows_are_fitted_without_a_word(titanic: Titanic) -> None:
+    rows = packaged_passengers().groupby("Survived").head(12)
+    result = titanic("fit", labelled(Path("few.csv"), rows), "-o", "model.skops", "--param", "n_estimators=3")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_model_that_is_not_good_enough_is_not_saved(titanic: Titanic, model_file: Path) -> None:
+    Path("model.skops").write_bytes(model_file.read_bytes())
+    options = ["--param", "n_estimators=3", "-o", "model.skops"]
+    result = titanic("fit", TRAIN, *options, "--min-accuracy", "0.99")
+    assert result.exit_code == 65
+    assert re.fullmatch(
+        r"titanic: the cross-validated accuracy is 0\.\d{4}, less than 0\.99: no model saved\.\n", result.stderr
+    )
+    assert "saved" not in result.stdout
+    assert Path("model.skops").read_bytes() == model_file.read_bytes()
+    dead = labelled(Path("dead.csv"), packaged_passengers().head(60).assign(Survived=0, Sex="female", Pclass=1))
+    result = titanic("fit", TRAIN, *options, "--min-accuracy", "0.6", "--holdout", dead)
+    assert result.exit_code == 65
+    assert "the holdout accuracy is 0." in result.stderr
+    assert titanic("fit", TRAIN, *options, "--min-accuracy", "0.6").exit_code == 0
+    assert Path("model.skops").read_bytes() != model_file.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_models_are_compared_on_the_same_folds(titanic: Titanic) -> None:
+    few = ["--param", "n_estimators=3", "--jobs", "1"]
+    assert titanic("fit", TRAIN, "-o", "old.skops", *few, "--param", "max_depth=1").exit_code == 0
+    result = titanic("fit", TRAIN, "-o", "new.skops", *few, "--compare", "old.skops")
+    assert result.exit_code == 0
+    assert re.search(r"^brier score: 0\.\d+ -> .* better, and not by chance$", result.stdout, re.MULTILINE)
+
+
+def test_an_old_model_that_is_none_ends_the_fit(titanic: Titanic, tmp_path: Path) -> None:
+    result = titanic("fit", TRAIN, "-o", "model.skops", "--compare", "gone.skops")
+    assert result.exit_code == 78
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_output_that_cannot_be_written_is_noticed_before_fitting(
+    titanic: Titanic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "fit", lambda *_: pytest.fail("it was fitted"))
+    assert titanic("fit", TRAIN, "-o", "nowhere/model.skops").exit_code == 73
+    with Publication() as publication:
+        publication.add("model.skops")
+        result = titanic("fit", TRAIN, "-o", "model.skops")
+    assert result.exit_code == 75
+    assert not Path("model.skops").exists()
+
+
+def test_held_out_predictions_are_kept_to_compare_with(fitted: tuple[Path, str]) -> None:
+    manifest = read_artifact(str(fitted[0])).manifest
+    assert manifest is not None
+    assert sum(manifest["reference"]["predictions"]) == 891

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import sklearn
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from typer.testing import CliRunner
 
+from tests.model_files import members_of, sealed
 from titanic_batch import __version__
 from titanic_batch.artifact import with_manifest
+from titanic_batch.cli import app
 from titanic_batch.errors import DataError, ModelError, OutputError, UsageError
 from titanic_batch.model import DEFAULT_MODEL, Model, packaged_passengers, resolve_model
 from titanic_batch.pipeline import build_pipeline
@@ -48,16 +51,9 @@ def digest_of(path: Path) -> str:
 
 def resealed(path: Path, model: Path, replace: Callable[[str, bytes], bytes | None]) -> Path:
     """Write a model file whose members were tampered with by someone who can seal it."""
-    manifest: dict[str, Any] = {}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(model) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            content = replace(name, old.read(name))
-            if name == "manifest.json":
-                manifest = Model.load(model).manifest
-            elif content is not None:
-                new.writestr(name, content)
-    path.write_bytes(with_manifest(buffer.getvalue(), manifest))
+    changed = {name: replace(name, content) for name, content in members_of(model.read_bytes()).items()}
+    members = {name: content for name, content in changed.items() if content is not None}
+    path.write_bytes(sealed(members, Model.load(model).manifest))
     return path
 
 
@@ -217,7 +213,7 @@ def test_scores_are_the_predictions_of_the_pipeline(small_model: Model, passenge
 
 @pytest.mark.parametrize("key", ["version", "digest"])
 def test_a_model_for_another_schema_is_refused(tmp_path: Path, small_model: Model, key: str) -> None:
-    schema = {"version": CONTRACT.version, "digest": CONTRACT.digest} | {key: 99}
+    schema = {"version": CONTRACT.version, "digest": CONTRACT.digest} | {key: 99 if key == "version" else "0"}
     path = tmp_path / "model.skops"
     path.write_bytes(with_manifest(skops.io.dumps(small_model.pipeline), small_model.manifest | {"schema": schema}))
     with pytest.raises(ModelError, match=f"was fitted for version {schema['version']} of the schema"):
@@ -277,29 +273,30 @@ def test_a_sealed_file_that_cannot_be_built_is_refused(tmp_path: Path, model_fil
         model_file,
         lambda name, old: old if not name.endswith(suffix) else None if how == "no" else b"",
     )
-    with pytest.raises(ModelError, match="can't be built"):
+    with pytest.raises(ModelError, match=r"is not safe to build \(its data has another form"):
         Model.load(path)
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "message"),
     [
-        {"a": 1},
-        LogisticRegression(),
-        build_pipeline(),
+        ({"a": 1}, "holds no fitted pipeline: make one with titanic fit"),
+        (LogisticRegression(), "types that are not ours to trust"),
+        (build_pipeline(), "holds no fitted pipeline: make one with titanic fit"),
     ],
     ids=["no pipeline", "no pipeline of ours", "not fitted"],
 )
 @pytest.mark.parametrize("suffix", ["skops", "joblib"])
 def test_what_is_no_fitted_pipeline_is_refused(
-    tmp_path: Path, small_model: Model, content: object, suffix: str
+    tmp_path: Path, small_model: Model, content: object, message: str, suffix: str
 ) -> None:
     path = tmp_path / f"model.{suffix}"
     if suffix == "skops":
         path.write_bytes(with_manifest(skops.io.dumps(content), small_model.manifest))
     else:
         joblib.dump(content, path)
-    with pytest.raises(ModelError, match="holds no fitted pipeline: make one with titanic fit"):
+        message = "holds no fitted pipeline: make one with titanic fit"
+    with pytest.raises(ModelError, match=message):
         Model.load(path, digest_of(path))
 
 
@@ -346,3 +343,26 @@ def test_a_model_that_is_named_or_there_is_never_replaced_by_the_reference(
     (tmp_path / DEFAULT_MODEL).symlink_to(tmp_path / "gone.skops")
     with pytest.raises(ModelError):
         resolve_model(None)
+
+
+@pytest.mark.parametrize(
+    ("fitted_by", "cautious"), [(sklearn.__version__, False), ("1.2.0", True), ("99.1.0", True), ("x", True)]
+)
+def test_a_model_of_another_minor_version_is_loaded_with_a_caution(
+    tmp_path: Path, small_model: Model, fitted_by: str, cautious: bool
+) -> None:
+    libraries = small_model.manifest["libraries"] | {"scikit-learn": fitted_by}
+    path = tmp_path / "model.skops"
+    path.write_bytes(
+        with_manifest(skops.io.dumps(small_model.pipeline), small_model.manifest | {"libraries": libraries})
+    )
+    expected = (
+        f"the model {path} was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: "
+        "its predictions may differ."
+    )
+    assert Model.load(path).caution == (expected if cautious else None)
+    result = CliRunner().invoke(
+        app, ["score", str(ROOT / "data" / "test.csv"), "-o", str(tmp_path / "p.csv"), "-m", str(path)]
+    )
+    assert result.exit_code == 0
+    assert result.stderr == (f"titanic: {expected}\n" if cautious else "")

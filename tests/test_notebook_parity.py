@@ -20,7 +20,7 @@ from sklearn.model_selection import (
 )
 from sklearn.preprocessing import LabelEncoder
 
-from titanic_batch.pipeline import build_pipeline
+from titanic_batch.pipeline import NOTEBOOK_PARAMETERS, build_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +146,11 @@ def test_default_pipeline_is_as_accurate_as_the_notebooks_procedure(
     theirs = [accuracies(notebook_forest(**found, random_state=seed), rows, unseen) for seed in seeds]
     own = [accuracies(build_pipeline(seed), train, holdout) for seed in seeds]
     assert (np.mean(own, axis=0) >= np.mean(theirs, axis=0)).all()
+
+
+@pytest.mark.slow
+def test_the_notebooks_parameters_are_those_that_its_search_finds(found: dict[str, object]) -> None:
+    assert found | {"max_samples": None} == NOTEBOOK_PARAMETERS
 
 
 @pytest.mark.slow

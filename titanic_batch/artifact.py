@@ -13,6 +13,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +22,33 @@ from titanic_batch.errors import ModelError, UsageError
 FORMAT = "titanic-batch model"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+SCHEMA = "schema.json"
 _COMMENT_BYTES = 64
+_MAX_MANIFEST_BYTES = 2**24
+
+# What a manifest of this version has at least.
+_PARTS: dict[str, type | tuple[type, ...]] = {
+    "description": str,
+    "package_version": str,
+    "python_version": str,
+    "libraries": dict,
+    "libraries.scikit-learn": str,
+    "schema.version": int,
+    "schema.digest": str,
+    "features": list,
+    "categories": dict,
+    "classifier": str,
+    "parameters": dict,
+    "seed": int,
+    "fitted_at": str,
+    "training": dict,
+    "training.rows": int,
+    "training.columns": list,
+    "training.labels": dict,
+    "training.digest": str,
+    "metrics": dict,
+    "reference": dict,
+}
 
 ModelFormat = Literal["skops", "joblib"]
 
@@ -77,13 +104,51 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
 
 
 def with_manifest(archive: bytes, manifest: dict[str, Any]) -> bytes:
-    """Return a skops archive with the manifest as one more member, and sealed with its digest."""
-    buffer = io.BytesIO(archive)
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(MANIFEST, json.dumps(manifest, indent=2))
+    """Return a skops archive with the manifest as one more member, and sealed with its digest.
+
+    Equal models and manifests give equal bytes: what skops takes from the moment, addresses of objects and the time,
+    is left out or counted instead.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(buffer, "w") as file:
+        schema = json.loads(source.read(SCHEMA))
+        for old, new in _without_addresses(schema).items():
+            _write(file, new, source.read(old))
+        _write(file, SCHEMA, json.dumps(schema, separators=(",", ":")).encode())
+        _write(file, MANIFEST, json.dumps(manifest, indent=2).encode())
         file.comment = b"0" * _COMMENT_BYTES
     body = buffer.getvalue()[:-_COMMENT_BYTES]
     return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def _write(file: zipfile.ZipFile, name: str, content: bytes) -> None:
+    file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+
+
+def _without_addresses(schema: Any) -> dict[str, str]:
+    """Change a skops schema to hold no addresses, and return the members it names: the old name and the new."""
+    names: dict[str, str] = {}
+    todo = [schema]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            part.pop("__id__", None)
+            if isinstance(part.get("file"), str):
+                part["file"] = names.setdefault(part["file"], f"{len(names)}.npy")
+            todo += part.values()
+        elif isinstance(part, list):
+            todo += part
+    return names
+
+
+def _check_parts(manifest: dict[str, Any]) -> None:
+    """Check that all parts of a manifest are there and of their kind; raises LookupError or TypeError."""
+    for path, kind in _PARTS.items():
+        part: Any = manifest
+        for name in path.split("."):
+            part = part[name]
+        if not isinstance(part, kind):
+            raise TypeError(path)
 
 
 def _manifest(name: str, content: bytes) -> dict[str, Any]:
@@ -94,9 +159,13 @@ def _manifest(name: str, content: bytes) -> dict[str, Any]:
         raise ModelError(f"the model {name} is damaged, or was not made by titanic fit: copy it again.")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
+            if file.getinfo(MANIFEST).file_size > _MAX_MANIFEST_BYTES:
+                raise ValueError("too long")
             manifest = json.loads(file.read(MANIFEST))
         known = manifest["format"] == FORMAT and isinstance(manifest["format_version"], int)
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        if known and manifest["format_version"] == FORMAT_VERSION:
+            _check_parts(manifest)
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error):
         known = False
     if not known:
         raise ModelError(f"{name} is no model: make one with titanic fit -o {name}.")

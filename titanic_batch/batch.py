@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from titanic_batch.columns import STRING
+from titanic_batch.drift import Drift
 from titanic_batch.errors import DataError, UsageError
 from titanic_batch.judging import Judge, JudgedBlock
 from titanic_batch.parquet_blocks import as_text
@@ -132,7 +133,8 @@ class RunReport:
     ``rows`` is ``accepted`` plus ``rejected``; a row that breaks several rules is rejected once, and counted with each
     of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well. ``too_few``
     tells that it is the number of rows, and not the rejects. ``outputs`` are the files that were published so far,
-    ``seconds`` where the time went, ``predictions`` how they are distributed, if that was asked for.
+    ``seconds`` where the time went, ``predictions`` how they are distributed, if that was asked for. ``drift`` tells
+    how what was scored compares with what the model was fitted on, where that is known.
     """
 
     sources: list[str] = field(default_factory=list)
@@ -144,6 +146,7 @@ class RunReport:
     rejects: str | None = None
     failure: str | None = None
     too_few: bool = False
+    drift: Drift | None = None
     with_values: bool = False
     inputs: list[InputFile] = field(default_factory=list, compare=False)
     outputs: list[PublishedFile] = field(default_factory=list, compare=False)
@@ -221,13 +224,17 @@ class Inputs:
 class PredictedColumns:
     """What a row of predictions holds: its key, the columns to keep, the label and the probability.
 
-    ``label`` names the predicted column. ``provenance`` goes into Parquet's metadata.
+    ``label`` names the predicted column. ``provenance`` goes into Parquet's metadata. ``drift`` tells how the rows that
+    were scored since its last call compare with those of the fit, and ``max_psi`` how far they may have moved: a run
+    that passes it fails.
     """
 
     label: str
     scores: Scores
     keep: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    drift: Callable[[], Drift | None] = lambda: None
+    max_psi: float | None = None
 
     def check_names(self, contract: Contract) -> None:
         """Check that no column would be written twice.
@@ -313,6 +320,9 @@ def score(
                 report.predictions.count(block.output[columns.label], block.output[PROBABILITY])
 
         _run(inputs, judge, tables, rejects_file, write, report)
+        report.drift = columns.drift()
+        if report.failure is None and report.drift is not None and columns.max_psi is not None:
+            report.failure = report.drift.describe(columns.max_psi)
         with report.timed("publish"):
             with writing(predictions.name):
                 writer.close()

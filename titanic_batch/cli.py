@@ -229,6 +229,15 @@ def score(
     rejects: Rejects = None,
     jobs: Jobs = None,
     min_rows: Annotated[int, typer.Option(min=0, help="Fail if there are fewer rows.", rich_help_panel=_DATA)] = 0,
+    max_psi: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Fail if the rows moved further from those of the fit.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     input_format: Annotated[
         str | None,
         typer.Option(
@@ -312,6 +321,7 @@ def score(
         "keep": list(keep or ()),
         "max_rejects": max_rejects,
         "min_rows": min_rows,
+        "max_psi": max_psi,
         "jobs": _jobs(jobs),
         "resume": resume,
         "shard": None if part is None else str(part),
@@ -335,7 +345,8 @@ def score(
         record.check_creatable()
         loaded = _model(model, model_sha256)
         record.loaded(run_record.ModelUsed(loaded.source, loaded.sha256))
-        columns = batch.PredictedColumns(LABEL, loaded.scores(), keep or (), loaded.provenance)
+        scores = loaded.scores()
+        columns = batch.PredictedColumns(LABEL, scores, keep or (), loaded.provenance, scores.take_drift, max_psi)
         if to_folder:
             _score_folder(record, given, columns, output, output_as, part, resume=resume)
             return
@@ -387,6 +398,8 @@ def _say_outcome(report: RunReport, of: str = "") -> None:
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
         raise errors.DataError(f"{of}{report.failure}: no predictions written{where}.")
+    if report.drift and (moved := report.drift.describe()):
+        _say(f"{of}{moved}.", "warning")
     if report.rejects and report.rejected:
         _say(f"{of}{report.rejected} of {report.rows} rows rejected: see {report.rejects}.", "warning")
     if not of and sys.stderr.isatty():
@@ -471,18 +484,46 @@ def fit(
         str | None, typer.Option(help="Labelled passengers to evaluate on that are not fitted on.", show_default=False)
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Search the notebook's grid for the best parameters.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the forest.", show_default=False)] = None,
+    search: Annotated[str, typer.Option(help="With --tune: grid tries all on all rows, halving is faster.")] = "grid",
+    param: Annotated[
+        list[str] | None,
+        typer.Option(help="Set a parameter of the forest: name=value. Repeatable.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the forest. Default: 23.", show_default=False)
+    ] = None,
+    min_accuracy: Annotated[
+        float, typer.Option(min=0, max=1, help="Save nothing if the accuracy is less, 0 to 1.")
+    ] = 0,
+    compare: Annotated[
+        str | None, typer.Option(help="Say whether it is better than this model.", show_default=False)
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="Write a page about the model here: an HTML file.", show_default=False)
+    ] = None,
     max_rejects: MaxRejects = "0",
     rejects: Rejects = None,
     jobs: Jobs = None,
     log_format: LogFormat = "text",
 ) -> None:
     """Fit the model, evaluate it by 10-fold cross-validation and on --holdout, and save it."""
-    from titanic_batch import batch, fitting, reports
+    from titanic_batch import batch, fitting, reports, tuning
+    from titanic_batch.pipeline import DEFAULT_SEED
 
+    plan = fitting.Plan(
+        seed=DEFAULT_SEED if seed is None else seed,
+        parameters=tuning.parse_parameters(param or ()),
+        search=tuning.parse_search(search) if tune else None,
+        min_accuracy=min_accuracy,
+        compare=compare,
+        html=report,
+    )
     limits = batch.Inputs([], max_rejects=batch.RejectLimit.parse(max_rejects), rejects=rejects, jobs=_jobs(jobs))
-    report = fitting.fit(train, output, limits, holdout=holdout, tune=tune, seed=seed)
-    _write_text(f"{reports.fit_text(report)}\n", None)
+    with _bar("{done} of {total} candidates") as tried:
+        done = fitting.fit(train, output, limits, plan, holdout=holdout, tried=tried)
+    _write_text(f"{reports.fit_text(done)}\n", None)
+    if done.failure:
+        raise errors.DataError(f"{done.failure}: no model saved.")
 
 
 @app.command(epilog="Example: titanic serve --model model.skops --port 8080")
@@ -502,12 +543,25 @@ def serve(
 
 
 @app.command(epilog="Example: titanic inspect model.skops")
-def inspect(model: Annotated[str, typer.Argument(help="A model file.", show_default=False)]) -> None:
+def inspect(
+    model: Annotated[str, typer.Argument(help="A model file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole manifest as JSON.")] = False,
+    diff: Annotated[
+        str | None, typer.Option(help="Print what is otherwise in this other model.", show_default=False)
+    ] = None,
+) -> None:
     """Print what a model is, what it needs and how good it is, without building it."""
     from titanic_batch import reports
     from titanic_batch.artifact import read_artifact
 
-    _write_text(f"{reports.artifact_text(read_artifact(model))}\n", None)
+    if as_json and diff is not None:
+        raise errors.UsageError("--json and --diff don't go together: --diff compares by name.")
+    artifact = read_artifact(model)
+    if diff is not None:
+        text = reports.difference_text(artifact, read_artifact(diff))
+    else:
+        text = (reports.artifact_json if as_json else reports.artifact_text)(artifact)
+    _write_text(f"{text}\n", None)
 
 
 def main() -> None:
@@ -672,6 +726,8 @@ def _model(name: str | None, sha256: str | None) -> Model:
     model = resolve_model(name, sha256)
     if model.is_reference:
         _say("no model is named, so the reference model is used, fitted on the packaged passengers.", "warning")
+    if model.caution:
+        _say(model.caution, "warning")
     return model
 
 
@@ -694,3 +750,19 @@ def _progress() -> Iterator[Progress | None]:
             bar.update(task, description=f"{rows:,} rows, {rate:,.0f} rows/s", completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give what shows on stderr how many of all are done, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, visible=False)
+        yield lambda done, total: bar.update(
+            task, description=description.format(done=done, total=total), completed=done, total=total, visible=True
+        )

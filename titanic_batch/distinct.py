@@ -117,13 +117,13 @@ class _Known:
         places[places == len(ordered)] = 0
         return np.where(ordered[places] == distinct, order[places], -1)[inverse]
 
-    def predictions(self, X: NDArray[Any]) -> NDArray[np.float64] | None:
-        """Return the predictions of ``X``; None if a row is not known."""
+    def find(self, X: NDArray[Any]) -> NDArray[np.integer[Any]] | None:
+        """Return the places of the rows of ``X``; None if a row is not known."""
         keys = self.keys(X)
         if keys is None:
             return None
         places = self.places(keys)
-        return None if places.min() < 0 else self.outputs.take(places, axis=0)
+        return None if places.min() < 0 else places
 
     def add(self, rows: NDArray[Any], outputs: NDArray[np.float64]) -> None:
         """Make known rows that are not, each distinct one once."""
@@ -150,13 +150,24 @@ class DistinctRows:
     predict
         Takes features of shape (n_samples, n_features) and returns an array of shape (n_samples, n_outputs), each row
         a function of the feature row alone. Called by one thread at a time with distinct rows.
+    on_others
+        Is given rows and predictions that are not remembered, and so not in `counted`.
     """
 
-    def __init__(self, predict: Callable[[NDArray[Any]], NDArray[np.float64]]) -> None:
+    def __init__(
+        self,
+        predict: Callable[[NDArray[Any]], NDArray[np.float64]],
+        on_others: Callable[[NDArray[Any], NDArray[np.float64]], None] | None = None,
+    ) -> None:
         self._predict = predict
+        self._on_others = on_others
         self._lock = threading.Lock()
         # By dtype: the same number has other bits in another.
         self._known: dict[np.dtype[Any], _Known] = {}
+        # How often each known row was asked for. A row keeps its place, also where the coders change.
+        self._counts: dict[np.dtype[Any], NDArray[np.int64]] = {}
+        self._counting = threading.Lock()
+        self._given_up: dict[np.dtype[Any], tuple[NDArray[Any], NDArray[np.float64]]] = {}
         self._rows_seen = 0
         self.on = True
 
@@ -164,21 +175,53 @@ class DistinctRows:
         """Return the predictions of ``X``, of shape (n_samples, n_features); a new array."""
         self._rows_seen += len(X)
         if not len(X) or not self.on or X.ndim != 2 or not X.shape[1] or not _can_be_coded(X.dtype):
-            return self._predict(X)
+            return self._predict_all(X)
         known = self._known.get(X.dtype)
-        outputs = None if known is None else known.predictions(X)
-        if outputs is not None:
-            return outputs
-        with self._lock:
-            try:
-                return self._learned(X)
-            except TooManyDistinctError:
-                self.on = False
-                self._known = {}
-        return self._predict(X)
+        places = None if known is None else known.find(X)
+        if places is None:
+            with self._lock:
+                try:
+                    known, places = self._learned(X)
+                except TooManyDistinctError:
+                    self.on = False
+                    self._given_up |= {dtype: (known.rows, known.outputs) for dtype, known in self._known.items()}
+                    self._known = {}
+        if known is None or places is None:
+            return self._predict_all(X)
+        self._count(X.dtype, places)
+        return known.outputs.take(places, axis=0)
 
-    def _learned(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Make known all rows of ``X`` and return their predictions."""
+    def take_counted(self) -> list[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64]]]:
+        """Return distinct rows, their predictions, and how often each was asked for since this was last called.
+
+        Rows given to ``on_others`` are not among them. Nothing is being predicted meanwhile.
+        """
+        taken = []
+        for dtype, counts in self._counts.items():
+            known = self._known.get(dtype)
+            rows, outputs = self._given_up[dtype] if known is None else (known.rows, known.outputs)
+            asked = np.flatnonzero(counts)
+            taken.append((rows[asked], outputs[asked], counts[asked]))
+        self._counts = {}
+        return taken
+
+    def _count(self, dtype: np.dtype[Any], places: NDArray[np.integer[Any]]) -> None:
+        counts = np.bincount(places)
+        with self._counting:
+            before = self._counts.get(dtype, counts[:0])
+            if len(counts) < len(before):
+                counts, before = before, counts
+            counts[: len(before)] += before
+            self._counts[dtype] = counts
+
+    def _predict_all(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        outputs = self._predict(X)
+        if self._on_others is not None and len(X):
+            self._on_others(X, outputs)
+        return outputs
+
+    def _learned(self, X: NDArray[Any]) -> tuple[_Known, NDArray[np.integer[Any]]]:
+        """Make known all rows of ``X`` and return where they are."""
         known = self._known.get(X.dtype)
         rows = X[:0] if known is None else known.rows
         old = [None] * X.shape[1] if known is None else known.coders
@@ -195,7 +238,7 @@ class DistinctRows:
             new = X[unknown[np.sort(first)]]
             known.add(new, self._predict(new))
         self._known[X.dtype] = known
-        return known.outputs.take(known.places(keys), axis=0)
+        return known, known.places(keys)
 
 
 def _coder(column: NDArray[Any], rows: NDArray[Any], known: _Offset | _Values | None) -> _Offset | _Values:

@@ -181,6 +181,7 @@ def _recipe(unit: Unit, inputs: Inputs, contract: Contract, columns: PredictedCo
         "output_format": unit.format,
         "max_rejects": str(inputs.max_rejects),
         "min_rows": inputs.min_rows,
+        "max_psi": columns.max_psi,
     }
 
 

@@ -6,8 +6,9 @@ Every metric has the job's output as a label, so that the files of several jobs 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from titanic_batch.drift import Drift, Shift
 from titanic_batch.exit_codes import DONE
 
 LAST_SUCCESS = "titanic_last_success_timestamp_seconds"
@@ -19,6 +20,10 @@ _HELP = {
     "titanic_last_run_exit_code": "Exit code of the last run; 0 is success.",
     "titanic_last_run_rows": "Rows of the last run, by what became of them.",
     "titanic_last_run_broken_rules": "Rows of the last run that break a rule; one may break several.",
+    "titanic_last_run_psi": "How far rows moved from the training rows, as a PSI; of many files, the furthest.",
+    "titanic_last_run_psi_by_chance": "The PSI that chance alone makes of so many rows in one run of a thousand.",
+    "titanic_last_run_unseen_share": "Share of rows with a value that no training row has; of many files, the highest.",
+    "titanic_last_run_missing_share": "Share of missing values in a column; of many files, the highest.",
 }
 
 
@@ -30,6 +35,7 @@ def as_prometheus(
     seconds: float,
     rows: Mapping[str, int],
     rules: Mapping[tuple[str, str | None], int],
+    drifts: Sequence[Drift] = (),
     old: str = "",
 ) -> str:
     """Return the metrics of a run.
@@ -48,6 +54,8 @@ def as_prometheus(
         Rows by what became of them.
     rules
         Rows that break a rule, by rule and column (None: the whole row).
+    drifts
+        How rows compare with those of the fit, one for each file of predictions.
     old
         The metrics that will be replaced, for when a run succeeded before this one.
     """
@@ -61,8 +69,26 @@ def as_prometheus(
         "titanic_last_run_broken_rules": [
             ({"rule": rule, "column": column or ""}, str(count)) for (rule, column), count in rules.items()
         ],
+        **_drift_samples(drifts),
     }
     return "".join(f"{line}\n" for line in _lines(labels, samples))
+
+
+def _drift_samples(drifts: Sequence[Drift]) -> dict[str, list[tuple[Mapping[str, str], str]]]:
+    worst: dict[str, Shift] = {}
+    missing: dict[str, float] = {}
+    for drift in drifts:
+        for shift in drift.shifts:
+            if shift.name not in worst or shift.psi > worst[shift.name].psi:
+                worst[shift.name] = shift
+        for part in drift.missing:
+            missing[part.column] = max(part.share, missing.get(part.column, 0.0))
+    return {
+        "titanic_last_run_psi": [({"of": name}, repr(shift.psi)) for name, shift in worst.items()],
+        "titanic_last_run_psi_by_chance": [({"of": name}, repr(shift.chance)) for name, shift in worst.items()],
+        "titanic_last_run_unseen_share": [({"of": name}, repr(shift.unseen)) for name, shift in worst.items()],
+        "titanic_last_run_missing_share": [({"column": name}, repr(share)) for name, share in missing.items()],
+    }
 
 
 def _lines(labels: Mapping[str, str], samples: Mapping[str, list[tuple[Mapping[str, str], str]]]) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.resources
 import io
+import json
 import lzma
 import os
 import pickle
@@ -13,42 +15,51 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any, Self
 
 import joblib
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import sklearn
 import sklearn.utils
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
 from titanic_batch import __version__
-from titanic_batch.artifact import FORMAT, FORMAT_VERSION, model_format, read_artifact, with_manifest
-from titanic_batch.errors import DataError, ModelError
-from titanic_batch.pipeline import CATEGORIES, DEFAULT_SEED, build_pipeline
+from titanic_batch.artifact import (
+    FORMAT,
+    FORMAT_VERSION,
+    Artifact,
+    ModelFormat,
+    model_format,
+    read_artifact,
+    with_manifest,
+)
+from titanic_batch.audit import AuditError, UntrustedTypeError, audit
+from titanic_batch.drift import Drift, Reference
+from titanic_batch.errors import DataError, ModelError, UsageError
+from titanic_batch.evaluation import Evaluation, evaluate, few_rows_are_fine
+from titanic_batch.pipeline import (
+    CATEGORIES,
+    DEFAULT_SEED,
+    DESCRIPTION,
+    PARAMETERS,
+    TRUSTED_TYPES,
+    build_pipeline,
+)
 from titanic_batch.publishing import Publication, writing
 from titanic_batch.schema import CONTRACT, KEY, LABEL
 from titanic_batch.scoring import Scorer
 
 DEFAULT_MODEL = "model.skops"
 REFERENCE = "reference"
-
-# All that our pipeline is built of, beyond NumPy and what Python itself has.
-_TRUSTED = (
-    "sklearn.compose._column_transformer.ColumnTransformer",
-    "sklearn.ensemble._forest.RandomForestClassifier",
-    "sklearn.pipeline.Pipeline",
-    "sklearn.preprocessing._function_transformer.FunctionTransformer",
-    "sklearn.tree._classes.DecisionTreeClassifier",
-    "sklearn.tree._tree.Tree",
-    "titanic_batch.features.BinEncoder",
-    "titanic_batch.features.CategoryEncoder",
-)
+_LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
+_SAMPLE_ROWS = 20
 
 # What unpacking, unpickling and building raise where the bytes are no model.
 _CANNOT_BE_BUILT = (
@@ -57,7 +68,9 @@ _CANNOT_BE_BUILT = (
     EOFError,
     ImportError,
     LookupError,
+    MemoryError,
     OSError,
+    RuntimeError,
     TypeError,
     ValueError,
     lzma.LZMAError,
@@ -65,14 +78,6 @@ _CANNOT_BE_BUILT = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How often a model is right about ``rows`` passengers whose fate is known."""
-
-    rows: int
-    accuracy: float
 
 
 class Model:
@@ -94,6 +99,8 @@ class Model:
         The file it was loaded from, ``reference``, or ``fitted``.
     sha256 : str or None
         Digest of that file.
+    caution : str or None
+        What to know before its predictions are trusted: that another version of scikit-learn fitted it.
 
     Examples
     --------
@@ -106,6 +113,7 @@ class Model:
         self.manifest: dict[str, Any] = {}
         self.source = "fitted"
         self.sha256: str | None = None
+        self.caution: str | None = None
 
     def fit(self, frame: pd.DataFrame) -> Self:
         """Fit on valid passengers with their label, and return this model.
@@ -117,11 +125,18 @@ class Model:
         ------
         DataError
             There are no rows, or all have the same label.
+        UsageError
+            The parameters don't go together, or not with so few rows.
         """
         features, label = features_of(frame), frame[LABEL]
         if label.nunique() < 2:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
-        self.pipeline.fit(features, label)
+        try:
+            with few_rows_are_fine():
+                self.pipeline.fit(features, label)
+        except ValueError as error:
+            # The rows are valid, so this speaks of parameters.
+            raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
         self.manifest = _manifest(self.pipeline, features, label)
         return self
 
@@ -159,10 +174,24 @@ class Model:
         ModelError
             The model is not fitted.
         """
-        self._check_fitted()
         if not len(frame):
             raise DataError("there are no rows to evaluate the model on: add some.")
-        return Evaluation(len(frame), float((self.predict(frame) == frame[LABEL].to_numpy()).mean()))
+        return evaluate(frame[LABEL].to_numpy(), self.predict_proba(frame)[:, 1])
+
+    def to_bytes(self, kind: ModelFormat = "skops") -> bytes:
+        """Return the model as the content of a file; of equal models fitted at the same time, equal bytes.
+
+        Raises
+        ------
+        ModelError
+            The model is not fitted.
+        """
+        self._check_fitted()
+        if kind == "skops":
+            return with_manifest(_skops_io().dumps(self.pipeline), self.manifest)
+        buffer = io.BytesIO()
+        joblib.dump(self.pipeline, buffer)
+        return buffer.getvalue()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a ``.skops`` or ``.joblib`` file, which appears whole or not at all.
@@ -176,14 +205,8 @@ class Model:
         UsageError
             It is called neither.
         """
-        self._check_fitted()
         name = os.fspath(path)
-        if model_format(name) == "skops":
-            content = with_manifest(_skops_io().dumps(self.pipeline, compression=zipfile.ZIP_DEFLATED), self.manifest)
-        else:
-            buffer = io.BytesIO()
-            joblib.dump(self.pipeline, buffer)
-            content = buffer.getvalue()
+        content = self.to_bytes(model_format(name))
         with Publication() as publication:
             output = publication.add(name)
             with writing(name):
@@ -200,8 +223,8 @@ class Model:
         Raises
         ------
         ModelError
-            The file is missing, damaged, no model, made for another schema or by an incompatible version, or not the
-            pinned one.
+            The file is missing, damaged, no model, made for another schema or by an incompatible version, not the
+            pinned one, or holds anything that a pipeline of ours doesn't.
         UsageError
             It is called neither ``.skops`` nor ``.joblib``.
         """
@@ -211,11 +234,18 @@ class Model:
                 f"{artifact.name} is a pickle, which can run any code: name its digest with --model-sha256 if you "
                 "trust it, or use a .skops model."
             )
-        if artifact.manifest is not None:
-            _check_schema(artifact.name, artifact.manifest)
         model = cls.__new__(cls)
-        model.pipeline = _built(artifact.name, artifact.content, pickled=artifact.manifest is None)
-        model.manifest = artifact.manifest or _manifest(model.pipeline)
+        if artifact.manifest is None:
+            model.pipeline = _unpickled(artifact)
+            model.manifest, model.caution = _manifest(model.pipeline), None
+        else:
+            _check_schema(artifact.name, artifact.manifest)
+            model.pipeline = _built(artifact)
+            model.manifest, model.caution = artifact.manifest, _caution(artifact.name, artifact.manifest)
+            try:
+                Reference.from_json(model.manifest["reference"])
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+                raise ModelError(f"the model {artifact.name} is damaged in its reference: fit it again.") from None
         model.source = artifact.name
         model.sha256 = artifact.sha256
         return model
@@ -246,15 +276,10 @@ class Model:
             "titanic_batch.schema_version": str(CONTRACT.version),
         }
 
-    def scores(self) -> Callable[[pa.Table], tuple[pa.Array, pa.Array]]:
+    def scores(self) -> ModelScores:
         """Return what makes labels (int8) and probabilities (float64) of accepted rows, table after table."""
-        scorer = Scorer(self.pipeline)
-
-        def scores(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-            scored = scorer.score(rows)
-            return pa.array(scored.label), pa.array(scored.probability)
-
-        return scores
+        reference = self.manifest.get("reference")
+        return ModelScores(Scorer(self.pipeline, None if reference is None else Reference.from_json(reference)))
 
     @property
     def seed(self) -> int:
@@ -264,6 +289,22 @@ class Model:
     def _check_fitted(self) -> None:
         if not hasattr(self.pipeline, "feature_names_in_"):
             raise ModelError("this model is not fitted yet: call fit with labelled passengers, or load a model.")
+
+
+class ModelScores:
+    """Labels and probabilities as Arrow arrays, of tables of accepted rows; it keeps count of what they are like."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def __call__(self, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        """Return labels (int8) and probabilities (float64)."""
+        scored = self._scorer.score(rows)
+        return pa.array(scored.label), pa.array(scored.probability)
+
+    def take_drift(self) -> Drift | None:
+        """Return how the rows since the last call compare with those of the fit; None if not known, or no rows."""
+        return self._scorer.take_drift()
 
 
 def packaged_passengers() -> pd.DataFrame:
@@ -294,59 +335,134 @@ def features_of(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[name for name in CONTRACT.types if name != KEY]]
 
 
-def _built(name: str, content: bytes, *, pickled: bool) -> Pipeline:
-    """Build the pipeline of a model file."""
+def _unpickled(artifact: Artifact) -> Pipeline:
+    """Load a pickle, which is one that the caller trusts."""
+    return _fitted(artifact, lambda: joblib.load(io.BytesIO(artifact.content)))
+
+
+def _built(artifact: Artifact) -> Pipeline:
+    """Build the pipeline of a ``.skops`` file, once nothing in it can do harm, and see it work."""
     skops_io = _skops_io()
+    try:
+        audit(artifact.content, TRUSTED_TYPES)
+        pipeline = _fitted(artifact, lambda: skops_io.loads(artifact.content, trusted=TRUSTED_TYPES))
+    except UntrustedTypeError:
+        raise ModelError(f"the model {artifact.name} holds types that are not ours to trust: fit it again.") from None
+    except AuditError as error:
+        raise ModelError(f"the model {artifact.name} is not safe to build ({error}): fit it again.") from None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        warnings.simplefilter("ignore")
         try:
-            pipeline = joblib.load(io.BytesIO(content)) if pickled else skops_io.loads(content, trusted=_TRUSTED)
-        except skops_io.exceptions.UntrustedTypesFoundException:
-            raise ModelError(f"the model {name} holds types that are not ours to trust: fit it again.") from None
-        except _CANNOT_BE_BUILT as error:
-            raise ModelError(
-                f"the model {name} can't be built with scikit-learn {sklearn.__version__} "
-                f"({type(error).__name__}): fit it again with the versions that are installed."
-            ) from None
-    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline, "feature_names_in_"):
-        raise ModelError(f"{name} holds no fitted pipeline: make one with titanic fit.")
+            works = _is_ours(pipeline)
+        except _CANNOT_BE_BUILT:
+            works = False
+    if not works:
+        raise ModelError(f"the model {artifact.name} is not one that titanic fit makes: fit it again.")
     return pipeline
 
 
+def _fitted(artifact: Artifact, load: Callable[[], Any]) -> Pipeline:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        try:
+            pipeline = load()
+        except _CANNOT_BE_BUILT as error:
+            raise ModelError(
+                f"the model {artifact.name} can't be built with scikit-learn {sklearn.__version__} "
+                f"({type(error).__name__}): fit it again with the versions that are installed."
+            ) from None
+    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline, "feature_names_in_"):
+        raise ModelError(f"{artifact.name} holds no fitted pipeline: make one with titanic fit.")
+    return pipeline
+
+
+def _is_ours(pipeline: Pipeline) -> bool:
+    """Tell whether a pipeline prepares rows as ours does, and its trees take what that gives."""
+    features, forest = pipeline[:-1], pipeline[-1]
+    sample = features_of(packaged_passengers().head(_SAMPLE_ROWS))
+    X = features.transform(sample)
+    probabilities = pipeline.predict_proba(sample)
+    return bool(
+        _plan(features) == _plan(build_pipeline()[:-1].fit(sample))
+        and list(pipeline.feature_names_in_) == list(sample.columns)
+        and list(pipeline.classes_) == [0, 1]
+        and forest.n_jobs is None
+        and forest.verbose == 0
+        and all(tree.tree_.n_features == X.shape[1] and tree.tree_.max_n_classes == 2 for tree in forest.estimators_)
+        and probabilities.shape == (len(sample), 2)
+        and np.allclose(probabilities.sum(axis=1), 1)
+        and set(pipeline.predict(sample)) <= {0, 1}
+    )
+
+
+def _plan(features: Pipeline) -> str:
+    """Return the parameters of all transformers, those to be fitted and those that were."""
+
+    def described(thing: Any) -> Any:
+        if not isinstance(thing, BaseEstimator):
+            return type(thing).__name__
+        return [type(thing).__name__, thing.get_params(deep=False), getattr(thing, "transformers_", None)]
+
+    return json.dumps(features, default=described, sort_keys=True)
+
+
+def _caution(name: str, manifest: dict[str, Any]) -> str | None:
+    """Say that another minor version of scikit-learn fitted the model, if so."""
+    fitted_by = manifest["libraries"]["scikit-learn"]
+    if fitted_by.split(".")[:2] == sklearn.__version__.split(".")[:2]:
+        return None
+    return (
+        f"the model {name} was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: "
+        "its predictions may differ."
+    )
+
+
 def _check_schema(name: str, manifest: dict[str, Any]) -> None:
-    schema = manifest.get("schema")
-    if not isinstance(schema, dict):
-        schema = {}
-    if (schema.get("version"), schema.get("digest")) != (CONTRACT.version, CONTRACT.digest):
+    schema = manifest["schema"]
+    if (schema["version"], schema["digest"]) != (CONTRACT.version, CONTRACT.digest):
         raise ModelError(
-            f"the model {name} was fitted for version {schema.get('version')} of the schema, and this is version "
+            f"the model {name} was fitted for version {schema['version']} of the schema, and this is version "
             f"{CONTRACT.version}: fit it again."
         )
 
 
 def _manifest(pipeline: Pipeline, features: pd.DataFrame | None = None, label: Any = None) -> dict[str, Any]:
+    """Return what is known of a fitted pipeline, and of the rows that it was fitted on, if they are given."""
     classifier = pipeline[-1]
+    names = [str(name) for name in pipeline[:-1].get_feature_names_out()]
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        "description": DESCRIPTION,
         "package_version": __version__,
         "python_version": platform.python_version(),
-        "libraries": {"scikit-learn": sklearn.__version__, "pandas": pd.__version__},
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "schema": {"version": CONTRACT.version, "digest": CONTRACT.digest},
-        "features": list(pipeline[:-1].get_feature_names_out()),
+        "features": names,
         "categories": CATEGORIES,
         "classifier": type(classifier).__name__,
-        "parameters": classifier.get_params(),
+        "parameters": {name: value for name, value in classifier.get_params().items() if name in PARAMETERS},
+        "seed": classifier.get_params().get("random_state"),
     }
     if features is not None:
         hashes = pd.util.hash_pandas_object(features.assign(**{LABEL: label}), index=False)
-        manifest["fitted_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+        missing = {str(name): float(share) for name, share in features.isna().mean().items()}
+        manifest["fitted_at"] = _now().isoformat(timespec="seconds")
         manifest["training"] = {
             "rows": len(features),
+            "columns": [*features.columns, LABEL],
+            "labels": {str(value): int(count) for value, count in label.value_counts().sort_index().items()},
             "digest": hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest(),
         }
         manifest["metrics"] = {}
+        manifest["reference"] = Reference.of(names, pipeline[:-1].transform(features), missing).to_json()
     return manifest
+
+
+def _now() -> datetime:
+    """Return the time, or that of the source where a build is to be reproducible."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
 
 
 def _skops_io() -> ModuleType:

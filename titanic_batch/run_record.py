@@ -165,6 +165,7 @@ class RunRecord:
             seconds=self.seconds["total"],
             rows={"scored": rows["scored"], "rejected": rows["rejected"]},
             rules=self._rules(),
+            drifts=[report.drift for report in self.reports if report.drift is not None],
             old=old,
         )
 
@@ -185,6 +186,7 @@ class RunRecord:
             "inputs": self._inputs(),
             "outputs": [asdict(file) for report in self.reports for file in report.outputs],
             "predictions": self._predictions(),
+            "drift": _drift(self.single),
             "model": None if self.model is None else asdict(self.model),
             "schema": None
             if self.contract is None
@@ -265,7 +267,12 @@ def _unit(unit: Unit) -> dict[str, Any]:
         "exit_code": code,
         "message": unit.failure,
         "rows": {"in": report.rows, "scored": report.accepted, "rejected": report.rejected},
+        "drift": _drift(report),
     }
+
+
+def _drift(report: RunReport) -> dict[str, Any] | None:
+    return None if report.drift is None else report.drift.to_json()
 
 
 def _status(exit_code: int | None) -> str:

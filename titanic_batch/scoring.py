@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.distinct import DistinctRows
+from titanic_batch.drift import Drift, Reference, Tally
 
 _PROOF_ROWS = 100
 SLICE_ROWS = 2**18  # bounds the memory that features take, however many rows a block has
@@ -40,9 +41,11 @@ class Scorer:
     ----------
     pipeline
         Fitted on a frame with column names. Its classes are two integers; it is kept, and must not change.
+    reference
+        What the rows it was fitted on were like, for `drift` to compare with.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, reference: Reference | None = None) -> None:
         self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
         """Columns that `score` needs."""
         self._features = _Features(pipeline[:-1]) if len(pipeline) > 1 else _frame
@@ -52,7 +55,22 @@ class Scorer:
             self._classifier.n_jobs = 1
         is_forest = type(self._classifier) is RandomForestClassifier and self._classifier.n_outputs_ == 1
         self._forest = _Forest(self._classifier) if is_forest else None
-        self._distinct = DistinctRows(self._predict)
+        self._tally: Tally | None = None
+        if reference is not None:
+            names = pipeline[:-1].get_feature_names_out() if len(pipeline) > 1 else self.columns
+            self._tally = Tally(reference, [str(name) for name in names])
+        self._distinct = DistinctRows(self._predict, None if self._tally is None else self._count)
+
+    def take_drift(self) -> Drift | None:
+        """Return how the rows scored since this was last called compare with the reference; None without it, or them.
+
+        Nothing is being scored meanwhile.
+        """
+        if self._tally is None:
+            return None
+        for rows, outputs, counts in self._distinct.take_counted():
+            self._tally.add(rows, outputs[:, 1], counts)
+        return self._tally.take_drift()
 
     def score(self, table: pa.Table) -> Scores:
         """Return the scores of the rows of ``table``, in their order.
@@ -66,10 +84,18 @@ class Scorer:
         return Scores(both[:, 0].astype(np.int8), np.ascontiguousarray(both[:, 1]))
 
     def _score_slice(self, table: pa.Table) -> NDArray[np.float64]:
-        X = self._features(table.select(list(self.columns)))
+        table = table.select(list(self.columns))
+        if self._tally is not None:
+            for name, column in zip(self.columns, table.columns, strict=True):
+                self._tally.add_missing(name, column.null_count)
+        X = self._features(table)
         if isinstance(X, pd.DataFrame) and all(isinstance(d, np.dtype) and d.kind in "biuf" for d in X.dtypes):
             X = X.to_numpy(np.result_type(np.bool_, *X.dtypes))
         return self._distinct(X) if isinstance(X, np.ndarray) else self._predict(X)
+
+    def _count(self, X: NDArray[Any], outputs: NDArray[np.float64]) -> None:
+        if self._tally is not None:
+            self._tally.add(X, outputs[:, 1])
 
     def _predict(self, X: Any) -> NDArray[np.float64]:
         """Return label and probability side by side, of shape (n_samples, 2)."""

@@ -1,0 +1,31 @@
+"""Model files taken apart and put together again, sealed by somebody who may change what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+from titanic_batch.artifact import MANIFEST
+
+
+def sealed(members: Mapping[str, bytes], manifest: Mapping[str, Any] | None) -> bytes:
+    """Return a model file of these members, whatever they are."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, member in members.items():
+            file.writestr(name, member)
+        if manifest is not None:
+            file.writestr(MANIFEST, json.dumps(manifest))
+        file.comment = b"0" * 64
+    body = buffer.getvalue()[:-64]
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def members_of(content: bytes) -> dict[str, bytes]:
+    """Return the members of a model file but for its manifest."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return {name: file.read(name) for name in file.namelist() if name != MANIFEST}

@@ -1,0 +1,96 @@
+"""What a program imports: the same jobs as the command's, with reports to look at, and nothing that comes along."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import titanic_batch
+from titanic_batch import Model, score_file, validate_file
+from titanic_batch.errors import ModelError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_scoring_a_file_writes_what_the_model_predicts(
+    tmp_path: Path, model_file: Path, small_model: Model, test_csv: Path
+) -> None:
+    report = score_file(test_csv, tmp_path / "p.parquet", model_file, keep=["Sex"])
+    assert (report.rows, report.accepted, report.failure) == (418, 418, None)
+    assert report.drift is not None
+    assert report.drift.rows == 418
+    predictions = pd.read_parquet(tmp_path / "p.parquet")
+    assert predictions.columns.tolist() == ["PassengerId", "Sex", "Survived", "Probability"]
+    expected = small_model.predict_proba(pd.read_csv(test_csv))[:, 1]
+    assert predictions["Probability"].to_numpy().tobytes() == expected.tobytes()
+
+
+def test_a_model_at_hand_scores_like_its_file(
+    tmp_path: Path, model_file: Path, small_model: Model, test_csv: Path
+) -> None:
+    one = score_file(test_csv, tmp_path / "one.csv", small_model)
+    other = score_file([test_csv], str(tmp_path / "other.csv"), str(model_file), jobs=2)
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "other.csv").read_bytes()
+    assert one.drift == other.drift
+
+
+def test_rows_that_break_the_contract_are_reported(tmp_path: Path, small_model: Model, test_csv: Path) -> None:
+    spoiled = tmp_path / "spoiled.csv"
+    spoiled.write_text(test_csv.read_text().replace(",male,", ",Male,", 1))
+    report = validate_file(spoiled)
+    assert report.failure == "1 of 418 rows rejected, 0 allowed (not_allowed Sex: 1)"
+    assert score_file(spoiled, tmp_path / "p.csv", small_model).failure == report.failure
+    assert not (tmp_path / "p.csv").exists()
+    assert validate_file(spoiled, max_rejects="1%", rejects=tmp_path / "r.csv").failure is None
+    assert (tmp_path / "r.csv").exists()
+    assert validate_file(spoiled, max_rejects=1).failure is None
+
+
+def test_labels_are_checked_where_they_are_asked_for() -> None:
+    assert validate_file(ROOT / "data" / "train.csv", labelled=True, min_rows=891).failure is None
+    assert validate_file(ROOT / "data" / "train.csv", min_rows=892).failure is not None
+
+
+def test_what_keeps_a_run_from_its_end_is_raised(tmp_path: Path, model_file: Path, test_csv: Path) -> None:
+    with pytest.raises(ModelError, match="not the pinned one"):
+        score_file(test_csv, tmp_path / "p.csv", model_file, model_sha256="0" * 64)
+    with pytest.raises(UsageError, match="no limit of rejects"):
+        validate_file(test_csv, max_rejects=-1)
+
+
+def test_the_public_names_are_these() -> None:
+    assert titanic_batch.__all__ == ["Model", "__version__", "score_file", "validate_file"]
+    assert all(hasattr(titanic_batch, name) for name in titanic_batch.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        _ = titanic_batch.other
+
+
+@pytest.mark.parametrize(
+    ("program", "absent"),
+    [
+        ("import titanic_batch", {"numpy", "pandas", "pyarrow", "sklearn", "scipy"}),
+        ("from titanic_batch import validate_file", {"sklearn", "scipy", "skops"}),
+    ],
+)
+def test_importing_brings_no_more_than_is_asked_for(program: str, absent: set[str]) -> None:
+    program += f"\nimport sys\nprint(sorted(set(sys.modules) & {absent!r}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## In Python\n")[2].partition("\n## ")[0]
+    program, shown = re.findall(r"^```(?:python|text)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == shown
