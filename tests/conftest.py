@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
+from tests.machine import IMAGE, ROOT, Podman, need
 from titanic_batch.cli import app
 from titanic_batch.model import Model, packaged_passengers
 
@@ -66,3 +68,16 @@ def titanic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_file: Path) -
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """podman with the image built from the Dockerfile as it is. It takes minutes: tests that use it share a group."""
+    need("podman", "runc", "catatonit", "mmdebstrap", root=True)
+    podman = Podman(Path(tempfile.mkdtemp(prefix="titanic-podman-")))  # too large for the folders that pytest keeps
+    try:
+        podman.make_base_image()
+        podman.build(ROOT, IMAGE)
+        yield podman
+    finally:
+        podman.close()
