@@ -13,13 +13,15 @@ MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py")) if path.stem
 
 # From the ground up. A module imports modules of the floors below its own, and none of its own.
 FLOORS = [
-    {"errors", "rows"},
-    {"columns", "keys", "distinct", "publishing", "artifact", "features"},
-    {"csv_blocks", "parquet_blocks", "scoring", "pipeline"},
+    {"errors", "rows", "stopping"},
+    {"exit_codes", "shards", "columns", "keys", "distinct", "publishing", "artifact", "features"},
+    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "folder_state", "metrics"},
     {"sources", "validation"},
     {"judging"},
     {"tables"},
     {"batch"},
+    {"folders"},
+    {"run_record"},
     {"schema"},
     {"model"},
     {"evaluation", "app"},

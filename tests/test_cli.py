@@ -534,7 +534,7 @@ def test_an_input_that_cannot_be_opened_is_told(
     ("options", "words"),
     [
         (["-o", "gone/p.csv"], "gone/p.csv can't be created (No such file or directory)"),
-        (["-o", "folder.csv"], "folder.csv is a folder"),
+        (["-o", "p.csv", "--rejects", "folder.csv"], "folder.csv is a folder"),
         (["-o", "p.csv", "--rejects", "gone/r.csv"], "gone/r.csv can't be created"),
     ],
 )
@@ -764,7 +764,7 @@ def test_sigterm_ends_a_run_and_leaves_nothing(tmp_path: Path, model_file: Path)
     code, output, seconds = stopped_by(
         signal.SIGTERM, tmp_path, float("inf"), "score", "in.csv", "-o", "p.csv", "-m", model_file
     )
-    assert (code, output) == (143, "")
+    assert (code, output) == (143, "titanic: stopped by SIGTERM: nothing was published, so run it again.\n")
     assert seconds < 5
     assert names_in(tmp_path) == ["in.csv", "p.csv"]
     assert (tmp_path / "p.csv").read_text() == "old"
@@ -774,7 +774,7 @@ def test_sigint_ends_a_run_that_waits_for_input(tmp_path: Path) -> None:
     code, output, seconds = stopped_by(
         signal.SIGINT, tmp_path, 40_000, "validate", "in.csv", "--rejects", "r.csv", "--max-rejects", "100%"
     )
-    assert (code, output) == (130, "")
+    assert (code, output) == (130, "titanic: stopped by SIGINT: nothing was published, so run it again.\n")
     assert seconds < 5
     assert names_in(tmp_path) == ["in.csv"]
 
@@ -784,7 +784,7 @@ def test_sigterm_ends_a_run_whose_input_stalls_midway(tmp_path: Path) -> None:
     code, output, seconds = stopped_by(
         signal.SIGTERM, tmp_path, 4_000_000, "validate", "in.csv", "--rejects", "r.csv", "-j", "2"
     )
-    assert (code, output) == (143, "")
+    assert (code, output) == (143, "titanic: stopped by SIGTERM: nothing was published, so run it again.\n")
     assert seconds < 5
     assert names_in(tmp_path) == ["in.csv"]
 

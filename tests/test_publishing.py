@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
-from titanic_batch.publishing import PRIVATE, Output, Publication, is_stream, remove, writing
+from titanic_batch.publishing import PRIVATE, Output, Publication, is_stream, writing
 
 OLD = b"the whole old file\n"
 NEW = b"the whole new file, which is longer\n"
@@ -371,14 +371,24 @@ def test_what_cannot_be_created_is_told_at_once(tmp_path: Path, name: str, why: 
     assert names_in(tmp_path) == ["file"]
 
 
-def test_removes_what_is_there_and_only_that(tmp_path: Path) -> None:
-    old = tmp_path / "old"
-    old.touch()
-    remove(str(old))
-    remove(str(old))
-    assert not old.exists()
-    with pytest.raises(OutputError):
-        remove(str(tmp_path))
+def test_a_withdrawn_output_takes_the_old_file_with_it_when_the_others_are_published(target: Path) -> None:
+    old = target.parent / "rejects.csv"
+    old.write_bytes(OLD)
+    with Publication() as publication:
+        publication.add(str(target)).file.write(NEW)
+        publication.add(str(old), first=True).withdraw()
+        assert old.read_bytes() == OLD
+        publication.publish()
+        assert [file.name for file in publication.published] == [str(target)]
+    assert names_in(target.parent) == ["out.csv"]
+
+
+def test_a_withdrawn_output_stays_where_nothing_is_published(target: Path) -> None:
+    target.write_bytes(OLD)
+    with Publication() as publication:
+        publication.add(str(target)).withdraw()
+    assert target.read_bytes() == OLD
+    assert names_in(target.parent) == ["out.csv"]
 
 
 def test_a_closed_pipe_stays_what_it_is() -> None:

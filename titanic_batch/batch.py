@@ -7,24 +7,28 @@ Nothing here prints or exits. What a run comes to is a `RunReport`, also where t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from titanic_batch.columns import STRING
-from titanic_batch.errors import UsageError
+from titanic_batch.errors import DataError, UsageError
 from titanic_batch.judging import Judge, JudgedBlock
 from titanic_batch.parquet_blocks import as_text
-from titanic_batch.publishing import PRIVATE, STDOUT, Publication, is_stream, remove, writing
-from titanic_batch.sources import Format, InputTable, Source, find_sources, format_of
+from titanic_batch.publishing import PRIVATE, STDOUT, Publication, PublishedFile, is_stream, writing
+from titanic_batch.sources import Format, InputTable, Source, files_named, find_sources, format_of
 from titanic_batch.tables import RejectsWriter, TableWriter
 from titanic_batch.validation import Contract
 
 PROBABILITY = "Probability"
 FIRST_ROWS = 5
+PROBABILITY_BINS = 10
 
 Progress = Callable[[int, int, int | None], None]
 """Called with the rows judged so far, how much of the input that is, and how much there is (None: not known)."""
@@ -93,15 +97,45 @@ class RuleCount:
 
 
 @dataclass(slots=True)
+class InputFile:
+    """An input; its size and its SHA-256 are None where they aren't known: before it was read, or opened."""
+
+    name: str
+    format: Format
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(slots=True)
+class Distribution:
+    """How predictions are distributed: rows by label, the sum of probabilities, and rows by tenth of probability."""
+
+    labels: dict[int, int] = field(default_factory=dict)
+    total: float = 0
+    bins: list[int] = field(default_factory=lambda: [0] * PROBABILITY_BINS)
+
+    def count(self, labels: pa.ChunkedArray, probabilities: pa.ChunkedArray) -> None:
+        """Add the predictions of a block."""
+        for found in pc.value_counts(labels).to_pylist():
+            self.labels[found["values"]] = self.labels.get(found["values"], 0) + found["counts"]
+        values = probabilities.to_numpy()
+        self.total += float(values.sum())
+        tenths = np.minimum((values * PROBABILITY_BINS).astype(np.int8), PROBABILITY_BINS - 1)
+        counts = np.bincount(tenths, minlength=PROBABILITY_BINS).tolist()
+        self.bins = [one + other for one, other in zip(self.bins, counts, strict=True)]
+
+
+@dataclass(slots=True)
 class RunReport:
-    """What a run did.
+    """What a run did, and how far it came while it is running.
 
     ``rows`` is ``accepted`` plus ``rejected``; a row that breaks several rules is rejected once, and counted with each
     of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well. ``too_few``
-    tells that it is the number of rows, and not the rejects.
+    tells that it is the number of rows, and not the rejects. ``outputs`` are the files that were published so far,
+    ``seconds`` where the time went, ``predictions`` how they are distributed, if that was asked for.
     """
 
-    sources: list[str]
+    sources: list[str] = field(default_factory=list)
     rows: int = 0
     accepted: int = 0
     rejected: int = 0
@@ -111,6 +145,24 @@ class RunReport:
     failure: str | None = None
     too_few: bool = False
     with_values: bool = False
+    inputs: list[InputFile] = field(default_factory=list, compare=False)
+    outputs: list[PublishedFile] = field(default_factory=list, compare=False)
+    predictions: Distribution | None = field(default=None, compare=False)
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def begin(self, sources: Sequence[Source]) -> None:
+        """Note what will be read."""
+        self.sources = [source.name for source in sources]
+        self.inputs = [InputFile(source.name, source.format) for source in sources]
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that something takes to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0) + time.perf_counter() - started
 
     def count(self, block: JudgedBlock) -> None:
         """Add the rows of a block."""
@@ -145,7 +197,10 @@ class RunReport:
 class Inputs:
     """What to read and what it must be, the same for each job.
 
-    ``report`` names a file that the caller will write once the job is done: none of those that the job reads or writes.
+    ``rejects_if_any``: whether ``rejects`` is to be there only if a row was rejected. ``also_written`` names files that
+    the caller will write once the job is done: none of those that the job reads or writes. ``wait``: seconds to wait
+    for another run that is writing an output. ``detailed``: whether the report is to have digests of inputs and
+    outputs, and the distribution of the predictions.
     """
 
     names: Sequence[str]
@@ -153,7 +208,10 @@ class Inputs:
     max_rejects: RejectLimit = RejectLimit()
     min_rows: int = 0
     rejects: str | None = None
-    report: str | None = None
+    rejects_if_any: bool = False
+    also_written: Sequence[str] = ()
+    wait: float = 0
+    detailed: bool = False
     jobs: int = 1
     progress: Progress | None = None
     with_values: bool = False
@@ -201,13 +259,18 @@ class PredictedColumns:
 
 
 def score(
-    inputs: Inputs, contract: Contract, columns: PredictedColumns, output: str, output_format: Format | None = None
+    inputs: Inputs,
+    contract: Contract,
+    columns: PredictedColumns,
+    output: str,
+    output_format: Format | None = None,
+    report: RunReport | None = None,
 ) -> RunReport:
     """Score the inputs into one file of predictions.
 
     The predictions appear only when every row was judged and not too many were rejected; the rejects appear also where
     they were. Without a name of their own the rejects go beside the output, as ``<output>.rejects.csv``, and a run
-    without any removes such a file.
+    without any removes such a file. ``report``, if given, is what is returned: it tells how far a run came that failed.
 
     Raises
     ------
@@ -218,37 +281,47 @@ def score(
     UsageError
         The names of inputs and outputs contradict each other.
     """
-    sources = find_sources(inputs.names, inputs.format)
+    report = report or RunReport()
     to_stream = output == STDOUT or is_stream(output)
     if to_stream and inputs.rejects is None and inputs.max_rejects != RejectLimit():
         raise UsageError("rejects have no place beside a stream: name a file with --rejects, or allow none.")
     rejects = inputs.rejects or (None if to_stream else f"{output}.rejects.csv")
-    _check_names(sources, [output, rejects, inputs.report])
+    check_names(inputs.names, [output, rejects, *inputs.also_written])
+    sources = find_sources(inputs.names, inputs.format)
+    report.begin(sources)
     columns.check_names(contract)
     output_format = output_format or format_of(output, "--output-format")
+    if inputs.detailed:
+        report.predictions = Distribution()
     with ExitStack() as stack:
-        judge = Judge(contract, lambda rows: columns.of(rows, schema), columns.keep, fields=rejects is not None)
-        tables = _opened(sources, judge, stack)
-        schema = columns.schema(contract, tables)
-        publication = stack.enter_context(Publication())
+        publication = stack.enter_context(Publication(inputs.wait, digests=inputs.detailed))
+        report.outputs = publication.published
         predictions = publication.add(output)
-        rejects_file = _Rejects(rejects, tables, publication, stack)
+        rejects_file = _Rejects(rejects, publication)
+        judge = Judge(contract, lambda rows: columns.of(rows, schema), columns.keep, fields=rejects is not None)
+        with report.timed("open"):
+            tables = _opened(sources, judge, stack, report, digest=inputs.detailed)
+        schema = columns.schema(contract, tables)
+        rejects_file.begin(tables, stack)
         with writing(predictions.name):
             writer = stack.enter_context(TableWriter(predictions.file, output_format, schema))
 
         def write(block: JudgedBlock) -> None:
             with writing(predictions.name):
                 writer.write(block.output)
+            if report.predictions is not None:
+                report.predictions.count(block.output[columns.label], block.output[PROBABILITY])
 
-        report = _run(inputs, judge, tables, rejects_file, write)
-        with writing(predictions.name):
-            writer.close()
-        if report.failure:
-            publication.drop(predictions)
-        else:
-            report.output = predictions.name
-        report.rejects = rejects_file.close(report.rejected, is_default=inputs.rejects is None)
-        publication.publish()
+        _run(inputs, judge, tables, rejects_file, write, report)
+        with report.timed("publish"):
+            with writing(predictions.name):
+                writer.close()
+            if report.failure:
+                publication.drop(predictions)
+            else:
+                report.output = predictions.name
+            report.rejects = rejects_file.close(report.rejected, if_any=inputs.rejects is None or inputs.rejects_if_any)
+            publication.publish()
     return report
 
 
@@ -264,50 +337,74 @@ def validate(
     DataError, InputError, OutputBusyError, OutputError, TransferError, UsageError
         As `score` does.
     """
+    report = RunReport(with_values=inputs.with_values)
+    check_names(inputs.names, [inputs.rejects, *inputs.also_written])
     sources = find_sources(inputs.names, inputs.format)
-    _check_names(sources, [inputs.rejects, inputs.report])
+    report.begin(sources)
     with ExitStack() as stack:
+        publication = stack.enter_context(Publication(inputs.wait))
+        rejects_file = _Rejects(inputs.rejects, publication)
         judge = Judge(contract, fields=inputs.rejects is not None or inputs.with_values)
-        tables = _opened(sources, judge, stack)
-        publication = stack.enter_context(Publication())
-        rejects_file = _Rejects(inputs.rejects, tables, publication, stack)
-        report = _run(inputs, judge, tables, rejects_file, lambda block: on_accepted(block.output))
-        report.rejects = rejects_file.close(report.rejected, is_default=False)
+        tables = _opened(sources, judge, stack, report)
+        rejects_file.begin(tables, stack)
+        _run(inputs, judge, tables, rejects_file, lambda block: on_accepted(block.output), report)
+        report.rejects = rejects_file.close(report.rejected, if_any=False)
         publication.publish()
     return report
+
+
+def check_names(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
+    """Check that no file is written that is read, or written as two things.
+
+    Raises
+    ------
+    UsageError
+    """
+    given = [name for name in outputs if name is not None]
+    if given.count(STDOUT) > 1:
+        raise UsageError("- (stdout) is named for two outputs: name a file for one of them.")
+    named = [name for name in given if name != STDOUT and not is_stream(name)]
+    places = [os.path.realpath(name) for name in named]
+    read = files_named(inputs)
+    for name, place in zip(named, places, strict=True):
+        if place in read:
+            raise UsageError(f"{name} is an input and would be overwritten: name another output.")
+        if places.count(place) > 1:
+            raise UsageError(f"{name} is named for two outputs: name another file for one of them.")
 
 
 class _Rejects:
     """The rejects file of a run, if it has one."""
 
-    def __init__(
-        self, name: str | None, tables: Sequence[InputTable], publication: Publication, stack: ExitStack
-    ) -> None:
+    def __init__(self, name: str | None, publication: Publication) -> None:
         self._name = name
-        self._publication = publication
         if name is not None:
-            # Whoever finds new predictions finds the rejects that belong to them.
-            self._output = publication.add(name, PRIVATE, first=True)
-            columns = list(dict.fromkeys(column for table in tables for column in table.names))
             with writing(name):
-                kind = format_of(name, "a rejects file so called")
-                self._writer = stack.enter_context(RejectsWriter(self._output.file, kind, columns))
+                self._format = format_of(name, "a rejects file so called")
+                # Whoever finds new predictions finds the rejects that belong to them.
+                self._output = publication.add(name, PRIVATE, first=True)
+
+    def begin(self, tables: Sequence[InputTable], stack: ExitStack) -> None:
+        """Write the header, which needs the columns of all tables."""
+        if self._name is not None:
+            columns = list(dict.fromkeys(column for table in tables for column in table.names))
+            with writing(self._name):
+                self._writer = stack.enter_context(RejectsWriter(self._output.file, self._format, columns))
 
     def write(self, block: JudgedBlock) -> None:
         if self._name is not None:
             with writing(self._name):
                 self._writer.write(block)
 
-    def close(self, rejected: int, *, is_default: bool) -> str | None:
-        """Make the file ready to be published, and return its name; one that nobody named needs rejects to be there."""
+    def close(self, rejected: int, *, if_any: bool) -> str | None:
+        """Make the file ready to be published, and return its name; or to be removed, without any rejects."""
         if self._name is None:
             return None
         with writing(self._name):
             self._writer.close()
-        if rejected or not is_default:
+        if rejected or not if_any:
             return self._name
-        self._publication.drop(self._output)
-        remove(self._name)
+        self._output.withdraw()
         return None
 
 
@@ -317,40 +414,41 @@ def _run(
     tables: Sequence[InputTable],
     rejects: _Rejects,
     on_block: Callable[[JudgedBlock], None],
-) -> RunReport:
-    report = RunReport([table.source.name for table in tables], with_values=inputs.with_values)
+    report: RunReport,
+) -> None:
     sizes = [table.size for table in tables]
     comparable = None not in sizes and len({table.source.format for table in tables}) == 1
     total = sum(size or 0 for size in sizes) if comparable else None
     done = 0
-    for block in judge.judged(tables, inputs.jobs):
-        report.count(block)
-        rejects.write(block)
-        on_block(block)
-        done += block.size
-        if inputs.progress is not None:
-            inputs.progress(report.rows, done, total)
+    with report.timed("score"):
+        try:
+            for block in judge.judged(tables, inputs.jobs):
+                report.count(block)
+                with report.timed("write"):
+                    rejects.write(block)
+                    on_block(block)
+                done += block.size
+                if inputs.progress is not None:
+                    inputs.progress(report.rows, done, total)
+        except DataError:
+            for table in tables:  # what looks damaged may only have been changed while it was read
+                table.require_unchanged()
+            raise
+        for table, file in zip(tables, report.inputs, strict=True):
+            file.sha256, file.bytes = table.sha256(), table.byte_size
+            table.require_unchanged()
     report.close(inputs.max_rejects, inputs.min_rows)
-    return report
 
 
-def _opened(sources: Sequence[Source], judge: Judge, stack: ExitStack) -> list[InputTable]:
-    tables = [stack.enter_context(InputTable(source)) for source in sources]
-    for table in tables:
-        judge.require_columns(table)
+def _opened(
+    sources: Sequence[Source], judge: Judge, stack: ExitStack, report: RunReport, *, digest: bool = False
+) -> list[InputTable]:
+    tables = []
+    for source, file in zip(sources, report.inputs, strict=True):
+        tables.append(stack.enter_context(InputTable(source, digest=digest)))
+        file.bytes = tables[-1].byte_size
+        judge.require_columns(tables[-1])
     return tables
-
-
-def _check_names(sources: Sequence[Source], outputs: Sequence[str | None]) -> None:
-    """Check that no file is written that is read, or written as two things."""
-    named = [name for name in outputs if name is not None and name != STDOUT and not is_stream(name)]
-    places = [os.path.realpath(name) for name in named]
-    inputs = {os.path.realpath(source.name) for source in sources if source.stream is None}
-    for name, place in zip(named, places, strict=True):
-        if place in inputs:
-            raise UsageError(f"{name} is an input and would be overwritten: name another output.")
-        if places.count(place) > 1:
-            raise UsageError(f"{name} is named for two outputs: name another file for one of them.")
 
 
 def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

@@ -13,50 +13,114 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 
-from titanic_batch import __version__, errors
+from titanic_batch import __version__, errors, stopping
+from titanic_batch.exit_codes import (
+    DATA_BROKE_THE_CONTRACT,
+    DONE,
+    FAULT_OF_OURS,
+    INTERRUPTED,
+    READER_WENT_AWAY,
+    TERMINATED,
+    TRANSFER_FAILED,
+    WRONG_USAGE,
+    code_of,
+    gravest,
+)
 
 if TYPE_CHECKING:
-    from titanic_batch.batch import Inputs, Progress
+    from titanic_batch.batch import Inputs, PredictedColumns, Progress, RunReport
+    from titanic_batch.folders import Unit
     from titanic_batch.model import Model
+    from titanic_batch.run_record import RunRecord
+    from titanic_batch.shards import Shard
     from titanic_batch.sources import Format
 
-EXIT_CODES: dict[type[errors.TitanicError], int] = {
-    errors.UsageError: 2,
-    errors.DataError: 65,
-    errors.InputError: 66,
-    errors.OutputError: 73,
-    errors.TransferError: 74,
-    errors.OutputBusyError: 75,
-    errors.ModelError: 78,
-}
-DATA_BROKE_THE_CONTRACT = EXIT_CODES[errors.DataError]
-READER_WENT_AWAY = 141
+_STOPPED_BY = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 _GRACE_SECONDS = 1.0
+_LAST_SECONDS = 0.8
 _M_ARENA_MAX = -8  # glibc's malloc.h
 
 
+class _Run:
+    """What there is once in a process: how it speaks, and what it is about to record."""
+
+    command: str | None = None
+    log_format = "text"
+    record: RunRecord | None = None
+    told_to_stop = False
+
+
+class _Ended(Exception):  # noqa: N818  # as SystemExit
+    """The run ends with this exit code, and this to say."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class _Commands(typer.core.TyperGroup):
-    """Turns our errors, and no others, into a line on stderr and an exit code."""
+    """Turns what is no bug of ours into a line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except errors.TitanicError as error:
-            _say(str(error))
-            if isinstance(error, errors.TransferError):
+        except (errors.TitanicError, _Ended, stopping.Stopped, BrokenPipeError, MemoryError) as error:
+            code, message = _ending(error)
+            if message is not None:
+                _say(message, "error", exit_code=code)
+            _Run.told_to_stop = isinstance(error, stopping.Stopped)
+            if isinstance(error, errors.TransferError | BrokenPipeError):
                 _give_up_stdout()
-            code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
             raise typer.Exit(code) from None
-        except BrokenPipeError:
-            _give_up_stdout()
-            raise typer.Exit(READER_WENT_AWAY) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if _Run.log_format != "json":
+                raise
+            if (message_of := getattr(error, "format_message", None)) is not None:  # the parser's own
+                _say(message_of(), "error", exit_code=WRONG_USAGE)
+                raise typer.Exit(WRONG_USAGE) from None
+            # Not the exception's own text: a library's can quote what a field holds.
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+            _say(_ending(error)[1] or "", "critical", exit_code=FAULT_OF_OURS, traceback=places)
+            raise typer.Exit(FAULT_OF_OURS) from None
+
+
+def _ending(error: BaseException) -> tuple[int, str | None]:
+    """Return the exit code that an exception leads to, and what there is to say."""
+    match error:
+        case errors.TitanicError():
+            return code_of(error), str(error)
+        case _Ended():
+            return error.code, str(error)
+        case stopping.Stopped():
+            return error.code, _stopped(error.code)
+        case BrokenPipeError():
+            return READER_WENT_AWAY, None
+        case MemoryError():
+            return TRANSFER_FAILED, "there is not enough memory: give more, or use fewer --jobs, and try again."
+        case _:
+            return FAULT_OF_OURS, f"a fault of the program ({type(error).__name__})."
+
+
+def _stopped(code: int) -> str:
+    name = next(number.name for number, known in _STOPPED_BY.items() if known == code)
+    units = _Run.record.units if _Run.record is not None else None
+    if units is None:
+        return f"stopped by {name}: nothing was published, so run it again."
+    done = sum(unit.skipped or unit.report.output is not None for unit in units)
+    return f"stopped by {name}: {done} of {len(units)} inputs are done, so run it again with --resume."
 
 
 app = typer.Typer(
@@ -67,6 +131,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+# Panels of --help, beside the options of every day.
+_DATA = "What the data must be"
+_MANY = "Many files, many runs"
+_REPORTS = "Reports for people and machines"
 
 # Options that several commands share.
 InputsArgument = Annotated[
@@ -101,6 +170,24 @@ ModelDigest = Annotated[
 ]
 
 
+def _set_log_format(ctx: typer.Context, value: str) -> str:
+    if value not in ("text", "json"):
+        raise errors.UsageError(f"--log-format {value}: it is one of text, json.")
+    _Run.log_format, _Run.command = value, ctx.info_name
+    return value
+
+
+LogFormat = Annotated[
+    str,
+    typer.Option(
+        callback=_set_log_format,
+        is_eager=True,
+        help="What is said on stderr: text, or json, one object a line.",
+        rich_help_panel=_REPORTS,
+    ),
+]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"titanic {__version__}")
@@ -113,6 +200,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
+    _Run.log_format, _Run.command, _Run.record = "text", None, None
     # pandera reads these when it is imported; one of them would turn validation off.
     for name in [name for name in os.environ if name.startswith("PANDERA_")]:
         del os.environ[name]
@@ -121,42 +209,181 @@ def _options(
 @app.command(epilog="Example: titanic score input.csv -o preds.parquet")
 def score(
     inputs: InputsArgument,
-    output: Annotated[str, typer.Option("--output", "-o", help="Predictions: a CSV or Parquet file; - is stdout.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Predictions: a CSV or Parquet file; a folder, for a file for each input; - is stdout.",
+        ),
+    ],
     model: ModelOption = None,
-    model_sha256: ModelDigest = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="A column to carry over. Repeatable.", show_default=False)
     ] = None,
     max_rejects: MaxRejects = "0",
-    min_rows: MinRows = 0,
     rejects: Rejects = None,
     jobs: Jobs = None,
-    input_format: InputFormat = None,
-    output_format: Annotated[
-        str | None, typer.Option(help="csv, csv.gz, csv.zst or parquet, whatever OUTPUT is called.", show_default=False)
+    min_rows: Annotated[int, typer.Option(min=0, help="Fail if there are fewer rows.", rich_help_panel=_DATA)] = 0,
+    input_format: Annotated[
+        str | None,
+        typer.Option(
+            help="csv, csv.gz, csv.zst or parquet, whatever the inputs are called.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
     ] = None,
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            help="csv, csv.gz, csv.zst or parquet, whatever OUTPUT is called.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    model_sha256: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TITANIC_MODEL_SHA256",
+            help="The SHA-256 that the model file must have, in hex.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Skip inputs whose predictions in the output folder are made and up to date.",
+            rich_help_panel=_MANY,
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Take part I of N of the input files, I from 0: I/N, or auto in a Kubernetes Indexed Job.",
+            show_default=False,
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds to wait for another run of the same output.", rich_help_panel=_MANY),
+    ] = 0,
+    report: Annotated[
+        str | None,
+        typer.Option(help="Write what was done here, as JSON.", show_default=False, rich_help_panel=_REPORTS),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Write how the run went here, for Prometheus' textfile collector.",
+            show_default=False,
+            rich_help_panel=_REPORTS,
+        ),
+    ] = None,
+    log_format: LogFormat = "text",
 ) -> None:
     """Write a prediction for every row: its key, Survived (0 or 1) and the probability.
 
     Rows that break the contract are set aside with their reasons, in OUTPUT.rejects.csv. Where there are more of them
     than --max-rejects, no predictions are written and the exit code is 65.
     """
-    from titanic_batch import batch
+    began = time.perf_counter()
+    from titanic_batch import batch, folders, run_record
+    from titanic_batch.model import DEFAULT_MODEL
     from titanic_batch.schema import CONTRACT, LABEL
+    from titanic_batch.shards import Shard
 
     output_as = _format(output_format, "--output-format")
-    with _progress() as progress:
-        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress)
+    to_folder = folders.is_folder(output)
+    if not to_folder and (resume or shard is not None):
+        raise errors.UsageError(f"--resume and --shard are for a folder as the output: {output}/ would be one.")
+    part = None if shard is None else Shard.parse(shard)
+    written = [name for name in (report, metrics) if name is not None]
+    batch.check_names(
+        [*inputs, model or DEFAULT_MODEL], [*written, *([] if to_folder else [output]), *filter(None, [rejects])]
+    )
+    options = {
+        "keep": list(keep or ()),
+        "max_rejects": max_rejects,
+        "min_rows": min_rows,
+        "jobs": _jobs(jobs),
+        "resume": resume,
+        "shard": None if part is None else str(part),
+    }
+    record = run_record.RunRecord(output, options, report=report, metrics=metrics, began=began)
+    record.contract = CONTRACT
+    given = batch.Inputs(
+        names=inputs,
+        format=_format(input_format, "--input-format"),
+        max_rejects=batch.RejectLimit.parse(max_rejects),
+        min_rows=min_rows,
+        rejects=rejects,
+        also_written=written,
+        wait=wait,
+        detailed=report is not None,
+        jobs=_jobs(jobs),
+    )
+    with _recorded(record):
+        record.check_creatable()
         loaded = _model(model, model_sha256)
+        record.loaded(run_record.ModelUsed(loaded.source, loaded.sha256))
         columns = batch.PredictedColumns(LABEL, loaded.scores(), keep or (), loaded.provenance)
-        report = batch.score(given, CONTRACT, columns, output, output_as)
+        if to_folder:
+            _score_folder(record, given, columns, output, output_as, part, resume=resume)
+            return
+        with _progress() as progress:
+            batch.score(replace(given, progress=progress), CONTRACT, columns, output, output_as, record.single)
+        _say_outcome(record.single)
+
+
+def _score_folder(
+    record: RunRecord,
+    inputs: Inputs,
+    columns: PredictedColumns,
+    output: str,
+    output_format: Format | None,
+    part: Shard | None,
+    *,
+    resume: bool,
+) -> None:
+    from titanic_batch import folders
+    from titanic_batch.run_record import exit_code_of
+    from titanic_batch.schema import CONTRACT
+
+    units = folders.units_of(inputs, output, output_format)
+    record.units = units = units if part is None else part.of(units, folders.sizes_of(units))
+
+    def say(unit: Unit) -> None:
+        if unit.error is not None:
+            _say(str(unit.error), "error")
+        else:
+            try:
+                _say_outcome(unit.report, f"{unit.source.name}: ")
+            except errors.DataError as error:  # it fails this input, and not the others
+                _say(str(error), "error")
+
+    with _progress() as progress:
+        inputs = replace(inputs, progress=progress)
+        folders.score_each(units, inputs, CONTRACT, columns, output, resume=resume, on_done=say)
+    code = gravest(exit_code_of(unit) or DONE for unit in units)
+    if code != DONE:
+        failed = sum(unit.failure is not None for unit in units)
+        raise _Ended(code, f"{failed} of {len(units)} inputs failed: see above.")
+    if sys.stderr.isatty():
+        skipped = sum(unit.skipped for unit in units)
+        _say(f"{len(units) - skipped} inputs scored, {skipped} skipped: see {output}.")
+
+
+def _say_outcome(report: RunReport, of: str = "") -> None:
+    """Say what there is to say of a run that came to its end; raise a `DataError` where the data failed it."""
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
-        _say(f"{report.failure}: no predictions written{where}.")
-        raise typer.Exit(DATA_BROKE_THE_CONTRACT)
+        raise errors.DataError(f"{of}{report.failure}: no predictions written{where}.")
     if report.rejects and report.rejected:
-        _say(f"{report.rejected} of {report.rows} rows rejected: see {report.rejects}.")
-    if sys.stderr.isatty():
+        _say(f"{of}{report.rejected} of {report.rows} rows rejected: see {report.rejects}.", "warning")
+    if not of and sys.stderr.isatty():
         _say(f"{report.accepted} rows scored: see {report.output}.")
 
 
@@ -182,6 +409,7 @@ def validate(
     print_schema: Annotated[
         bool, typer.Option("--print-schema", help="Print the contract of a row as JSON Schema, and check nothing.")
     ] = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Check rows against the contract, exactly as score does, and say which rules are broken how often.
 
@@ -199,7 +427,17 @@ def validate(
     if not inputs:
         raise errors.UsageError("nothing to validate: name a file, a folder, or - for stdin.")
     with _progress() as progress:
-        given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format, progress, output, show_values)
+        given = batch.Inputs(
+            names=inputs,
+            format=_format(input_format, "--input-format"),
+            max_rejects=batch.RejectLimit.parse(max_rejects),
+            min_rows=min_rows,
+            rejects=rejects,
+            also_written=() if output is None else (output,),
+            jobs=_jobs(jobs),
+            progress=progress,
+            with_values=show_values,
+        )
         report = batch.validate(given, contract)
     if report_format == "text" and output is None and sys.stdout.isatty():
         from rich.console import Console
@@ -231,6 +469,7 @@ def fit(
     max_rejects: MaxRejects = "0",
     rejects: Rejects = None,
     jobs: Jobs = None,
+    log_format: LogFormat = "text",
 ) -> None:
     """Fit the model, evaluate it by 10-fold cross-validation and on --holdout, and save it."""
     from titanic_batch import batch, fitting, reports
@@ -246,6 +485,7 @@ def serve(
     model_sha256: ModelDigest = None,
     host: Annotated[str, typer.Option(envvar="TITANIC_HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+    log_format: LogFormat = "text",
 ) -> None:
     """Answer requests: GET /ping, and POST /predict with passengers as CSV."""
     from titanic_batch import app as web
@@ -266,30 +506,68 @@ def inspect(model: Annotated[str, typer.Argument(help="A model file.", show_defa
 
 def main() -> None:
     """Run the command; the exit code is the process's."""
+    _occupy_closed_streams()
     _allocate_sparingly()
-    _on_signals(_stop)
+    _on_signals(stopping.ask)
+    _watch_over_stopping()
     app(prog_name="titanic")
 
 
 def _on_signals(stop: Callable[[int], object]) -> None:
     """Have SIGINT and SIGTERM call ``stop`` with the exit code that tells of them."""
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    for number, code in _STOPPED_BY.items():
         signal.signal(number, lambda *_, code=code: stop(code))
 
 
-def _stop(code: int) -> None:
-    """Leave as at the end of a run; or, where a thread is stuck in reading an input that stalls, shortly after."""
-    timer = threading.Timer(_GRACE_SECONDS, _leave, (code,))
-    timer.daemon = True
-    timer.start()
-    sys.exit(code)
+def _watch_over_stopping() -> None:
+    """Leave shortly after a signal, if the main thread does not: a call that takes long, or a thread, keeps it.
+
+    That is so as long as the handlers stay that there are.
+    """
+    handlers = {number: signal.getsignal(number) for number in _STOPPED_BY}
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while True:
+            number = os.read(reader, 1)[0]
+            if number in handlers and signal.getsignal(number) is handlers[signal.Signals(number)]:
+                time.sleep(_GRACE_SECONDS)
+                _leave(_STOPPED_BY[signal.Signals(number)])
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _leave(code: int) -> None:
+    """Discard what was not published, record how the run ended, if there is time, and end the process."""
     from titanic_batch.publishing import discard_all
 
-    discard_all()
-    os._exit(code)
+    record = _Run.record
+
+    def end() -> None:
+        if record is None or record.exit_code is None:
+            discard_all()
+        if not _Run.told_to_stop:
+            _say(_stopped(code), "error", exit_code=code)
+        if record is not None:
+            record.end(code, _stopped(code))
+
+    last = threading.Thread(target=end, daemon=True)
+    last.start()
+    last.join(_LAST_SECONDS)
+    os._exit(code if record is None or record.exit_code is None else record.exit_code)
+
+
+def _occupy_closed_streams() -> None:
+    """Put something where stdin, stdout or stderr is closed, or a file we open would take its place."""
+    for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # stdin and stdout fail where they are used
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # open as long as the process
 
 
 def _allocate_sparingly() -> None:
@@ -309,34 +587,30 @@ def _give_up_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(line: str) -> None:
-    print(f"titanic: {line}", file=sys.stderr)
+def _say(message: str, level: str = "info", **more: object) -> None:
+    if _Run.log_format == "json":
+        time_of_day = datetime.now(UTC).isoformat(timespec="milliseconds")
+        told = {"time": time_of_day, "level": level, "command": _Run.command, "message": message, **more}
+        line = json.dumps(told)
+    else:
+        line = f"titanic: {message}"
+    print(line, file=sys.stderr, flush=True)
 
 
-def _inputs(
-    names: Sequence[str],
-    max_rejects: str,
-    min_rows: int,
-    rejects: str | None,
-    jobs: int | None,
-    input_format: str | None,
-    progress: Progress | None,
-    report: str | None = None,
-    with_values: bool = False,
-) -> Inputs:
-    from titanic_batch.batch import Inputs, RejectLimit
-
-    return Inputs(
-        names=names,
-        format=_format(input_format, "--input-format"),
-        max_rejects=RejectLimit.parse(max_rejects),
-        min_rows=min_rows,
-        rejects=rejects,
-        report=report,
-        jobs=_jobs(jobs),
-        progress=progress,
-        with_values=with_values,
-    )
+@contextmanager
+def _recorded(record: RunRecord) -> Iterator[None]:
+    """Record how a run ends, however it ends."""
+    _Run.record = record
+    try:
+        yield
+    except BaseException as error:
+        code, message = _ending(error)
+        for failed in record.end(code, message):
+            if str(failed) != message:
+                _say(str(failed), "error")
+        raise
+    for failed in record.end(DONE):
+        raise failed
 
 
 def _write_text(text: str, output: str | None) -> None:
@@ -372,14 +646,14 @@ def _model(name: str | None, sha256: str | None) -> Model:
 
     model = resolve_model(name, sha256)
     if model.is_reference:
-        _say("no model is named, so the reference model is used, fitted on the packaged passengers.")
+        _say("no model is named, so the reference model is used, fitted on the packaged passengers.", "warning")
     return model
 
 
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
     """Give what shows progress on stderr, if that is a terminal."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or _Run.log_format == "json":
         yield None
         return
     from rich.console import Console

@@ -155,6 +155,10 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
 
     The library's own text is left out: it can quote what a field holds.
     """
+    if isinstance(error, MemoryError):
+        return TransferError(
+            f"there is not enough memory to read {name}: give more, or use fewer --jobs, and try again."
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")

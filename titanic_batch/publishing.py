@@ -4,29 +4,52 @@ Each file is written under a hidden name beside its target, flushed, fsynced and
 folder is fsynced: a reader sees the whole old file or the whole new one. The hidden file is locked while it is written:
 that lock is what keeps two runs from writing the same output, and it goes with the process that held it. What a killed
 run leaves behind has the name that the next run uses, and is overwritten by it.
+
+Files that belong together become visible one after the other, in a moment in which nobody's signal stops the process.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import re
 import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import BinaryIO, Self
 from weakref import WeakSet
 
+from titanic_batch import stopping
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
 
 STDOUT = "-"
 PRIVATE = 0o600
 _OPEN = 0o666  # less the umask
+_POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 0.2  # whoever only clears up or checks holds a file for a moment
+_SUFFIX = ".partial"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+# Names of what the process has open already: opened by these names, a file would be cut, and a pipe be another one.
+_OPEN_ALREADY = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
 
 _unpublished: WeakSet[Output] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A file that is where it belongs; ``sha256`` only where digests were asked for."""
+
+    name: str
+    bytes: int
+    sha256: str | None
 
 
 class Output:
@@ -38,10 +61,14 @@ class Output:
         Where its content goes.
     name : str
         What messages call it.
+    is_stream : bool
+        Whether it is written to and not renamed over: stdout, a pipe, a device.
     """
 
-    def __init__(self, target: str, mode: int = _OPEN) -> None:
+    def __init__(self, target: str, mode: int = _OPEN, wait: float = 0) -> None:
         """Open what will become ``target``; ``-`` is stdout. Stdout, pipes and devices get all of it at `publish`.
+
+        Where another run is writing the target, it is waited for, ``wait`` seconds at most.
 
         Raises
         ------
@@ -49,47 +76,58 @@ class Output:
             Another run is writing this target.
         OutputError
             It can't be created.
+        TransferError
+            The disk is full.
         """
         self.name = "stdout" if target == STDOUT else target
-        self._target = target if target == STDOUT else os.path.realpath(target)
+        self.is_stream = target == STDOUT or is_stream(target)
         self._hidden: str | None = None
-        if target == STDOUT or is_stream(self._target):
+        self._withdrawn = False
+        if self.is_stream:
+            self._target = target
+            self._descriptor = _open_descriptor(target, self.name)
             self.file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed by publish() or discard()
         else:
+            self._target = os.path.realpath(target)
             if os.path.isdir(self._target):
                 raise OutputError(f"{self.name} is a folder: name a file.")
             folder, name = os.path.split(self._target)
-            self._hidden = os.path.join(folder, f".{name}.partial")
-            self.file = self._locked(self._hidden, mode)
-            _unpublished.add(self)
+            deadline = time.monotonic() + max(wait, _PATIENCE_SECONDS)
+            while not self._lock(os.path.join(folder, f".{name}{_SUFFIX}"), mode):
+                if time.monotonic() >= deadline:
+                    raise OutputBusyError(f"{self.name} is being written by another run: try again later.")
+                time.sleep(_POLL_SECONDS)
 
-    def _locked(self, hidden: str, mode: int) -> BinaryIO:
-        while True:
-            try:
+    def _lock(self, hidden: str, mode: int) -> bool:
+        """Take the hidden file, empty, unless another run has it."""
+        with stopping.delayed(), self._creating():
+            while True:
                 descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-            except OSError as error:
-                raise OutputError(f"{self.name} can't be created ({error.strerror}).") from None
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                raise OutputBusyError(f"{self.name} is being written by another run: try again later.") from None
-            # The run that held the lock may have renamed the file, or removed it, while we opened it.
-            try:
-                same = os.path.samestat(os.fstat(descriptor), os.stat(hidden))
-            except FileNotFoundError:
-                same = False
-            if same:
                 try:
-                    os.ftruncate(descriptor, 0)
-                    # What a killed run left may be open to more people than this file may be.
-                    if (left := stat.S_IMODE(os.fstat(descriptor).st_mode)) & ~mode:
-                        os.fchmod(descriptor, left & mode)
-                except OSError as error:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    # The run that held the lock may have renamed the file, or removed it, while we opened it.
+                    if _is_at(descriptor, hidden):
+                        os.ftruncate(descriptor, 0)
+                        # What a killed run left may be open to more people than this file may be.
+                        if (left := stat.S_IMODE(os.fstat(descriptor).st_mode)) & ~mode:
+                            os.fchmod(descriptor, left & mode)
+                        self.file = os.fdopen(os.dup(descriptor), "w+b")
+                        self._hidden = hidden
+                        _unpublished.add(self)
+                        return True
+                except BlockingIOError:
+                    return False
+                finally:
                     os.close(descriptor)
-                    raise OutputError(f"{self.name} can't be created ({error.strerror}).") from None
-                return os.fdopen(descriptor, "w+b")
-            os.close(descriptor)
+
+    @contextmanager
+    def _creating(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                raise _failed(self.name, error) from None
+            raise OutputError(f"{self.name} can't be created ({error.strerror}).") from None
 
     def finish(self) -> None:
         """Bring the content to the disk, so that only renaming is left to do.
@@ -100,8 +138,28 @@ class Output:
         """
         with writing(self.name):
             self.file.flush()
-            if self._hidden is not None:
+            if not self.is_stream and not self._withdrawn:
                 os.fsync(self.file.fileno())
+
+    def described(self, *, digest: bool) -> PublishedFile:
+        """Return what the content is, once it is finished."""
+        with writing(self.name):
+            size = os.fstat(self.file.fileno()).st_size
+            sha256 = None
+            if digest:
+                with open(self.file.fileno(), "rb", closefd=False) as file:
+                    file.seek(0)
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return PublishedFile(self.name, size, sha256)
+
+    def withdraw(self) -> None:
+        """Have `publish` remove the target, if it is there, and put nothing in its place."""
+        self._withdrawn = True
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether nothing is to be published here."""
+        return self._withdrawn
 
     def publish(self) -> None:
         """Put the file where it belongs. `finish` comes before.
@@ -112,38 +170,65 @@ class Output:
         """
         with writing(self.name):
             if self._hidden is None:
-                self.file.seek(0)
-                if self._target == STDOUT:
-                    shutil.copyfileobj(self.file, sys.stdout.buffer)
-                    sys.stdout.buffer.flush()
-                else:
-                    with open(self._target, "wb") as stream:
-                        shutil.copyfileobj(self.file, stream)
+                self._emit()
+            elif self._withdrawn:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._target)
+                    _sync_folder(os.path.dirname(self._target))
+                self.discard()
             else:
                 os.rename(self._hidden, self._target)
                 self._hidden = None
                 _sync_folder(os.path.dirname(self._target))
             self.file.close()
 
+    def _emit(self) -> None:
+        self.file.seek(0)
+        if self._descriptor == 1:
+            shutil.copyfileobj(self.file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            place = self._target if self._descriptor is None else os.dup(self._descriptor)
+            with open(place, "wb") as stream:
+                shutil.copyfileobj(self.file, stream)
+
     def discard(self) -> None:
         """Leave no trace of what was not published. Does nothing after `publish`."""
         if self._hidden is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(self._hidden)
+            # As long as we have it open nobody else can own it, so what stands there is ours or not there.
+            with suppress(OSError, ValueError):
+                if _is_at(self.file.fileno(), self._hidden):
+                    os.unlink(self._hidden)
             self._hidden = None
         with suppress(OSError):  # closing writes what is buffered, for which the disk may have no room
             self.file.close()
 
 
 class Publication:
-    """The files of one run: published together at its end, one by one, or discarded."""
+    """The files of one run: published together at its end, one by one, or discarded.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    wait
+        Seconds to wait for another run that is writing one of them.
+    digests
+        Whether `published` is to have digests, for which the files are read once more.
+
+    Attributes
+    ----------
+    published : list of PublishedFile
+        Those that are where they belong, so far.
+    """
+
+    def __init__(self, wait: float = 0, *, digests: bool = False) -> None:
+        self.published: list[PublishedFile] = []
         self._outputs: list[Output] = []
+        self._deadline = time.monotonic() + wait
+        self._digests = digests
 
     def add(self, target: str, mode: int = _OPEN, *, first: bool = False) -> Output:
         """Open one more file, to be published last, or first. Raises as `Output` does."""
-        output = Output(target, mode)
+        output = Output(target, mode, max(self._deadline - time.monotonic(), 0))
         self._outputs.insert(0 if first else len(self._outputs), output)
         return output
 
@@ -156,8 +241,14 @@ class Publication:
         """Publish all files; nothing appears before all of them are complete."""
         for output in self._outputs:
             output.finish()
-        while self._outputs:
-            self._outputs[0].publish()
+        files = [output.described(digest=self._digests) for output in self._outputs]
+        if files and not any(output.is_stream for output in self._outputs):
+            stopping.hold()
+        for file in files:
+            output = self._outputs[0]
+            output.publish()
+            if not output.is_withdrawn:
+                self.published.append(file)
             del self._outputs[0]
 
     def __enter__(self) -> Self:
@@ -174,19 +265,43 @@ def discard_all() -> None:
         output.discard()
 
 
-def remove(target: str) -> None:
-    """Remove a file if it is there.
+def check_creatable(target: str) -> None:
+    """Check, before any work is done, that a file can be created that will be published later.
 
     Raises
     ------
     OutputError
     """
-    try:
-        os.unlink(target)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise OutputError(f"the old {target} can't be removed ({error.strerror}).") from None
+    with suppress(OutputBusyError):  # it is there to be written
+        Output(target).discard()
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder, and those it lies in, and bring them to the disk.
+
+    Raises
+    ------
+    OutputError
+    """
+    if folder and not os.path.isdir(folder):
+        above = os.path.dirname(folder)
+        make_folder(above)
+        try:
+            with suppress(FileExistsError):  # another run may have been quicker
+                os.mkdir(folder)
+            _sync_folder(above or ".")
+        except OSError as error:
+            raise OutputError(f"the folder {folder} can't be made ({error.strerror}).") from None
+        if not os.path.isdir(folder):
+            raise OutputError(f"{folder} is no folder: name another.")
+
+
+def clear_left_behind(folder: str) -> None:
+    """Remove what killed runs left in a folder, and nothing that another run is writing."""
+    for name in os.listdir(folder):
+        if name.startswith(".") and name.endswith(_SUFFIX):
+            with suppress(OutputBusyError, OutputError):
+                Output(os.path.join(folder, name[1 : -len(_SUFFIX)])).discard()
 
 
 @contextmanager
@@ -197,15 +312,48 @@ def writing(name: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to the disk"
-        raise TransferError(f"writing {name} failed ({error.strerror or 'I/O error'}): {hint} and try again.") from None
+        raise _failed(name, error) from None
 
 
 def is_stream(path: str) -> bool:
-    """Tell whether a path is a pipe or a device, to be written to and never renamed over."""
+    """Tell whether a path is a pipe or a device, or open already: to be written to and never renamed over."""
+    if _OPEN_ALREADY.fullmatch(path):
+        return True
     try:
-        return not stat.S_ISREG(os.stat(path).st_mode) and not stat.S_ISDIR(os.stat(path).st_mode)
+        mode = os.stat(path).st_mode
     except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _failed(name: str, error: OSError) -> TransferError:
+    hint = "free some space" if error.errno in _FULL else "see to the disk"
+    return TransferError(f"writing {name} failed ({error.strerror or 'I/O error'}): {hint} and try again.")
+
+
+def _open_descriptor(target: str, name: str) -> int | None:
+    """Return the descriptor that a stream has already; None: it is to be opened by its path."""
+    if target == STDOUT:
+        descriptor = 1
+    elif match := _OPEN_ALREADY.fullmatch(target):
+        stdout, stderr, *numbers = match.groups()
+        descriptor = 1 if stdout else 2 if stderr else int(next(filter(None, numbers)))
+    else:
+        return None
+    try:
+        is_open = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except OSError:
+        is_open = False
+    if not is_open or (descriptor == 1 and sys.stdout is None):
+        raise OutputError(f"{name} is not open for writing: lead it somewhere.")
+    return descriptor
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Tell whether an open file is what stands at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
         return False
 
 

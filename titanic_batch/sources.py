@@ -6,14 +6,16 @@ import csv
 import difflib
 import errno
 import glob
+import hashlib
 import io
 import os
 import shutil
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self, cast, get_args
 
@@ -22,13 +24,14 @@ import pyarrow.parquet as pq
 
 from titanic_batch.columns import is_compatible, type_name
 from titanic_batch.csv_blocks import BLOCK_BYTES, BlockStream, CsvSplitter
-from titanic_batch.errors import DataError, InputError, UsageError
+from titanic_batch.errors import DataError, InputError, TransferError, UsageError
 from titanic_batch.parquet_blocks import parquet_blocks, read_error
 from titanic_batch.rows import Block
 
 Format = Literal["csv", "csv.gz", "csv.zst", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 STDIN = "-"
+_CHUNK_BYTES = 2**20
 OWN_PREFIX = "reject_"  # our columns in a rejects file, not looked at when it is fed back in
 
 COMPRESSION: dict[Format, str] = {"csv.gz": "gzip", "csv.zst": "zstd"}
@@ -97,12 +100,24 @@ def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> l
             raise InputError(f"{given} does not exist: check the path.")
     if names.count(STDIN) > 1:
         raise UsageError("- (stdin) can be read only once.")
+    if STDIN in names and sys.stdin is None:
+        raise InputError("stdin is closed: lead something into it.")
     return [
         Source("stdin", input_format or "csv", cast("io.BufferedReader", sys.stdin.buffer))
         if name == STDIN
         else Source(name, input_format or format_of(name))
         for name in names
     ]
+
+
+def files_named(inputs: Sequence[str]) -> set[str]:
+    """Return the real paths of the files that `find_sources` may read, of those that are there."""
+    found = [name for given in inputs for name in (given, *glob.glob(given, recursive=True))]
+    for given in inputs:
+        if os.path.isdir(given):
+            with suppress(OSError):
+                found += [os.path.join(given, name) for name in os.listdir(given)]
+    return {os.path.realpath(name) for name in found if os.path.isfile(name)}
 
 
 def _files_in(folder: str, input_format: Format | None) -> list[str]:
@@ -135,6 +150,15 @@ class InputTable:
     size : int or None
         What `Block.size` of all blocks will add up to; None where it can't be known before.
 
+    Parameters
+    ----------
+    source
+        What to open.
+    block_bytes
+        About how many bytes of a CSV a block has.
+    digest
+        Whether the SHA-256 of its bytes will be asked for.
+
     Raises
     ------
     InputError
@@ -143,9 +167,13 @@ class InputTable:
         It is empty, damaged, not of its format, or its header can't be read.
     """
 
-    def __init__(self, source: Source, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, source: Source, block_bytes: int = BLOCK_BYTES, *, digest: bool = False) -> None:
         self.source = source
         self.size: int | None = None
+        self._bytes: _PassedOn | None = None
+        self._digest: FileDigest | None = None
+        self._wants_digest = digest
+        self._state = None if source.stream is not None else _state(source.name)
         self._types: dict[str, pa.DataType] = {}
         self._metadata: pq.FileMetaData | None = None
         self._closing = ExitStack()
@@ -189,6 +217,29 @@ class InputTable:
         """Return the Arrow type of a column as it stands: text in a CSV."""
         return self._types.get(name, pa.string())
 
+    def require_unchanged(self) -> None:
+        """Check that a file is as it was when it was opened: what was read of another may be of neither.
+
+        Raises
+        ------
+        TransferError
+        """
+        if self._state is not None and (now := _state(self.source.name)) != self._state:
+            what = "vanished" if now is None else "changed"
+            raise TransferError(f"{self.source.name} {what} while it was read: try again.")
+
+    @property
+    def byte_size(self) -> int | None:
+        """Size of the source; None where that isn't known, or not yet: a pipe's at its end."""
+        return self._state.size if self._state is not None else self._bytes.count if self._bytes is not None else None
+
+    def sha256(self) -> str | None:
+        """Return the digest of all its bytes, in hex, if it was to be taken, and after all blocks were read."""
+        if self._bytes is not None:
+            self._bytes.read_on()
+            return self._bytes.hexdigest
+        return self._digest.hexdigest() if self._digest is not None else None
+
     def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
         """Yield the rows, block by block. ``wanted``: the columns that will be read; None: all.
 
@@ -206,16 +257,14 @@ class InputTable:
                 yield from self._splitter.blocks(self._all_names)
 
     def _open_csv(self, block_bytes: int) -> tuple[str, ...]:
-        stream: BlockStream
         if self.source.stream is not None:
-            stream = self.source.stream
+            raw = self.source.stream
         else:
-            file = self._closing.enter_context(_open(self.source.name))
-            if self.source.format == "csv" and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                self.size = os.fstat(file.fileno()).st_size
-                stream = _WholeFile(file, self.size)
-            else:
-                stream = file
+            raw = self._closing.enter_context(_open(self.source.name))
+            if self.source.format == "csv" and self._state is not None:
+                self.size = self._state.size
+        self._bytes = _PassedOn(raw, self._state.size if self._state else 0, digest=self._wants_digest)
+        stream: BlockStream = self._bytes
         if compression := COMPRESSION.get(self.source.format):
             stream = self._closing.enter_context(pa.CompressedInputStream(pa.PythonFile(stream, "r"), compression))
         self._splitter = CsvSplitter(stream, block_bytes)
@@ -236,13 +285,16 @@ class InputTable:
 
     def _open_parquet(self) -> tuple[str, ...]:
         self._path = self.source.name
-        if self.source.stream is not None:
-            spool = self._closing.enter_context(
-                tempfile.NamedTemporaryFile(prefix="titanic-", suffix=".parquet")  # noqa: SIM115  # closed by close()
-            )
-            shutil.copyfileobj(self.source.stream, spool)
+        if self._state is None:
+            # A file without a name, which goes with the process, and can be opened again and again all the same.
+            spool = self._closing.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # closed by close()
+            with nullcontext(self.source.stream) if self.source.stream else _open(self.source.name) as stream:
+                self._bytes = _PassedOn(stream, digest=self._wants_digest)
+                shutil.copyfileobj(self._bytes, spool)
             spool.flush()
-            self._path = spool.name
+            self._path = f"/dev/fd/{spool.fileno()}"
+        elif self._wants_digest:
+            self._digest = self._closing.enter_context(FileDigest(self._path))
         with _open(self._path) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise DataError(f"{self.source.name} is empty: not even a header.")
@@ -276,22 +328,89 @@ class InputTable:
             raise
 
 
-class _WholeFile(io.RawIOBase):
-    """A file that must give as many bytes as it had when it was opened."""
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What tells that a file is still the same, and was not written to."""
 
-    def __init__(self, file: io.BufferedReader, size: int) -> None:
-        self._file = file
-        self._left = size
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+def _state(name: str) -> _State | None:
+    """Return the state of a file; None where there is none, or a pipe or a device."""
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return _State(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+class _PassedOn(io.RawIOBase):
+    """Bytes that are passed on from a stream: counted, their digest taken if asked for, at least ``size`` of them."""
+
+    def __init__(self, stream: io.BufferedIOBase, size: int = 0, *, digest: bool) -> None:
+        self.count = 0
+        self._stream = stream
+        self._size = size
+        self._digest = hashlib.sha256() if digest else None
+
+    @property
+    def hexdigest(self) -> str | None:
+        """SHA-256 of what was passed on so far, in hex, if it is taken."""
+        return self._digest.hexdigest() if self._digest is not None else None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        got = self._file.readinto(buffer)
-        self._left -= got
-        if not got and len(buffer) and self._left > 0:
+        got = self._stream.readinto(buffer)
+        self.count += got
+        if self._digest is not None:
+            self._digest.update(memoryview(buffer)[:got])
+        if not got and len(buffer) and self.count < self._size:
             raise OSError(errno.EIO, "the file shrank while it was read")
         return got
+
+    def read_on(self) -> None:
+        """Read what is left, such as what stands behind the end of a compressed stream."""
+        if self._digest is not None:
+            while self.readinto(bytearray(_CHUNK_BYTES)):
+                pass
+
+
+class FileDigest:
+    """The SHA-256 of a file, taken in a thread of its own: a library reads the file itself, and not all of it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._closed = False
+        self._hexdigest: str | None = None
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        digest, buffer = hashlib.sha256(), bytearray(_CHUNK_BYTES)
+        with suppress(OSError), open(self._name, "rb", buffering=0) as file:  # whoever reads the file will meet it too
+            while not self._closed:
+                if not (got := file.readinto(buffer)):
+                    self._hexdigest = digest.hexdigest()
+                    break
+                digest.update(memoryview(buffer)[:got])
+
+    def hexdigest(self) -> str | None:
+        """Wait for the digest and return it, in hex; None where the file could not be read."""
+        self._thread.join()
+        return self._hexdigest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
 
 
 def _open(name: str) -> io.BufferedReader:

@@ -1,0 +1,48 @@
+"""How a run ends, as the exit code tells a scheduler (``sysexits``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from titanic_batch.errors import (
+    DataError,
+    InputError,
+    ModelError,
+    OutputBusyError,
+    OutputError,
+    TitanicError,
+    TransferError,
+    UsageError,
+)
+
+DONE = 0
+FAULT_OF_OURS = 1
+WRONG_USAGE = 2
+DATA_BROKE_THE_CONTRACT = 65
+TRANSFER_FAILED = 74
+INTERRUPTED = 130
+READER_WENT_AWAY = 141
+TERMINATED = 143
+
+_CODES: dict[type[TitanicError], int] = {
+    UsageError: WRONG_USAGE,
+    DataError: DATA_BROKE_THE_CONTRACT,
+    InputError: 66,
+    OutputError: 73,
+    TransferError: TRANSFER_FAILED,
+    OutputBusyError: 75,
+    ModelError: 78,
+}
+
+# What trying again may mend comes first: a scheduler that saw only the other code would leave it undone.
+_GRAVEST_FIRST = (TRANSFER_FAILED, 75, 73, 66, DATA_BROKE_THE_CONTRACT, DONE)
+
+
+def code_of(error: TitanicError) -> int:
+    """Return the exit code that an error leads to."""
+    return next(code for kind, code in _CODES.items() if isinstance(error, kind))
+
+
+def gravest(codes: Iterable[int]) -> int:
+    """Return the exit code of a run over several inputs that ended with ``codes``; 0 where there was none."""
+    return min(codes, key=_GRAVEST_FIRST.index, default=DONE)
