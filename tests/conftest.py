@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import typer.main
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
@@ -68,6 +69,12 @@ def titanic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_file: Path) -
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, **options)
 
     return run
+
+
+def parse(name: str, *arguments: str) -> dict[str, Any]:
+    """Return the parameters of a subcommand as the command itself reads them, and run nothing."""
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    return dict(command.make_context(name, list(arguments)).params)
 
 
 @pytest.fixture(scope="session")
