@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import typer.main
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
+from tests.machine import IMAGE, ROOT, Podman, need
 from titanic_batch.cli import app
 from titanic_batch.model import Model, packaged_passengers
 
@@ -66,3 +69,22 @@ def titanic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_file: Path) -
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, **options)
 
     return run
+
+
+def parse(name: str, *arguments: str) -> dict[str, Any]:
+    """Return the parameters of a subcommand as the command itself reads them, and run nothing."""
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    return dict(command.make_context(name, list(arguments)).params)
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """podman with the image built from the Dockerfile as it is. It takes minutes: tests that use it share a group."""
+    need("podman", "runc", "catatonit", "mmdebstrap", root=True)
+    podman = Podman(Path(tempfile.mkdtemp(prefix="titanic-podman-")))  # too large for the folders that pytest keeps
+    try:
+        podman.make_base_image()
+        podman.build(ROOT, IMAGE)
+        yield podman
+    finally:
+        podman.close()
