@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from titanic_batch.schema import CONTRACT
 from titanic_batch.server import Server
 from titanic_batch.serving import Outcome, ServedModel
 from titanic_batch.telemetry import Telemetry, log_fault
+from titanic_batch.validation import DUPLICATE_KEY
 
 SHOWN_REJECTS = 100
 
@@ -82,28 +83,28 @@ def create_app(
         return outcome
 
     @app.get("/health/live")
-    def live() -> str:
-        return "live"
+    def live() -> Response:
+        return Response("live", mimetype="text/plain")
 
-    def ready() -> str:
+    def ready() -> Response:
         served()
-        return "ready"
+        return Response("ready", mimetype="text/plain")
 
     app.add_url_rule("/health/ready", view_func=ready)
 
     @app.get("/ping")
-    def ping() -> str:
+    def ping() -> Response:
         served()
-        return "pong"
+        return Response("pong", mimetype="text/plain")
 
     @app.get("/version")
-    def version() -> str:
-        return __version__
+    def version() -> Response:
+        return Response(__version__, mimetype="text/plain")
 
     @app.post("/predict")
     def predict() -> Response:
         current, kind = served(), media.body_type(request, TABLES)
-        with_rejects = _allows_rejects(request.args.get("rejects", "refuse"))
+        with_rejects = _allows_rejects(request.args)
         body = media.unpacked(request, bounds)
         value = media.parsed_json(body) if kind == JSON else None
         if dialects.is_wrapped(value):
@@ -263,10 +264,11 @@ def serve(server: Server, holder: ModelHolder, on_load: Callable[[Model], None])
         raise failures[0]
 
 
-def _allows_rejects(given: str) -> bool:
-    if given not in ("allow", "refuse"):
-        raise BadRequest("rejects is allow or refuse.")
-    return given == "allow"
+def _allows_rejects(query: Mapping[str, str]) -> bool:
+    """Read the query, which can say whether rows may be rejected, and nothing else."""
+    if query.keys() - {"rejects"} or query.get("rejects", "refuse") not in ("allow", "refuse"):
+        raise BadRequest("the query can be rejects=allow or rejects=refuse.")
+    return query.get("rejects") == "allow"
 
 
 def _with_rejects(outcome: Outcome, kind: str) -> Response:
@@ -283,8 +285,10 @@ def _with_rejects(outcome: Outcome, kind: str) -> Response:
 
 
 def _rejected(consequence: str, rows: int, rejected: int, rejects: pa.Table) -> Response:
+    # Rows that are good by themselves are at odds with each other: JSON Schema has no word for it, but HTTP has.
+    status = 409 if set(rejects["rule"].unique().to_pylist()) == {DUPLICATE_KEY} else 422
     return _problem(
-        422,
+        status,
         f"{rejected} of {rows} rows break the contract: {consequence}.",
         rows=rows,
         rejected=rejected,
