@@ -18,14 +18,32 @@ POLICY = (
 
 def html(contract: Contract, model: Model | None) -> str:
     """Return the page. Without a model it has no card."""
-    return render_template(
-        "page.html", fields=_fields(contract), key=contract.key, card=None if model is None else card(model)
-    )
+    facts = [] if model is None else _facts(model)
+    return render_template("page.html", fields=_fields(contract), key=contract.key, facts=facts)
 
 
 def card(model: Model) -> dict[str, Any]:
     """Return what is to be known of a model: what names it, and its manifest."""
     return {"model": model.identity, "server_version": __version__, "manifest": model.manifest}
+
+
+def _facts(model: Model) -> list[tuple[str, str]]:
+    """Return what a person wants to know of a model."""
+    manifest = model.manifest
+    facts = [
+        ("Model", model.identity),
+        ("Classifier", manifest.get("classifier")),
+        ("Fitted", manifest.get("fitted_at")),
+        ("Fitted on rows", manifest.get("training", {}).get("rows")),
+        ("Features", ", ".join(manifest.get("features", ()))),
+        ("Server", f"titanic {__version__}"),
+    ]
+    measured = [
+        (name.replace("_", " ").capitalize(), f"{value:.4f}" if isinstance(value, float) else value)
+        for name, value in manifest.get("metrics", {}).items()
+        if isinstance(value, int | float)
+    ]
+    return [(name, str(value)) for name, value in (*facts[:4], *measured, *facts[4:]) if value]
 
 
 def _fields(contract: Contract) -> list[dict[str, Any]]:
