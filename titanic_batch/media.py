@@ -271,14 +271,15 @@ def _parquet_of_arrow(body: bytes, limits: Limits) -> bytes:
                 batch.validate(full=True)
                 batches.append(batch)
             table = pa.Table.from_batches(batches, stream.schema)
+            names = table.column_names
     except (OSError, pa.ArrowException, UnicodeDecodeError, struct.error):
         raise DataError(f"{_NAME} is no Arrow stream, or a damaged one.") from None
-    if twice := {name for name in table.column_names if table.column_names.count(name) > 1}:
+    if twice := {name for name in names if names.count(name) > 1}:
         raise DataError(f"{_NAME}: column {', '.join(sorted(twice))} is there more than once.")
     buffer = io.BytesIO()
     try:
         pq.write_table(table, buffer, compression="none")
-    except pa.ArrowException:
+    except (pa.ArrowException, UnicodeDecodeError):
         raise DataError(f"{_NAME} has columns of types that can't be used.") from None
     return buffer.getvalue()
 
