@@ -109,14 +109,14 @@ def create_app(
         value = media.parsed_json(body) if kind == JSON else None
         if dialects.is_wrapped(value):
             return invoked(current, JSON, body)
-        asked = media.answer_type(request.accept_mimetypes, TABLES, kind)
+        asked = media.answer_type(request.accept_mimetypes, TABLES, JSON if with_rejects else kind)
         if kind == JSON:
             records = media.as_records([value] if isinstance(value, dict) else value)
             outcome = scored(current.score_records(records, bounds), with_rejects=with_rejects)
         else:
             outcome = scored(current.score_body(kind, body, bounds), with_rejects=with_rejects)
         if with_rejects:
-            return _with_rejects(outcome, asked if request.accept_mimetypes else JSON)
+            return _with_rejects(outcome, asked)
         if asked == JSON and isinstance(value, dict):
             return Response(media.json_bytes(outcome.predictions.records()[0]), mimetype=JSON)
         return Response(outcome.predictions.write(asked), mimetype=asked)
