@@ -260,3 +260,60 @@ def test_a_server_tells_nothing_of_itself(address: tuple[str, int]) -> None:
         response = connection.getresponse()
         assert response.read() == b"pong"
         assert "python" not in str(response.headers).lower()
+
+
+# What goes around it
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--allow-fit"], 2, "needs a token"),
+        (["--allow-fit", "--fit-token-file", "gone"], 66, "the token file gone can't be read"),
+        (["--allow-fit", "--fit-token-file", "empty"], 2, "needs a token"),
+        (["--allow-fit", "--model-sha256", "0" * 64], 2, "leave one of them out"),
+        (["--model-sha256", "0" * 64], 78, "not the pinned one"),
+        (["--max-rows", "0"], 2, ""),
+        (["--fit-margin", "2"], 2, ""),
+    ],
+)
+def test_what_cannot_be_served_is_told(
+    titanic: Callable[..., Result], tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    (tmp_path / "empty").touch()
+    result = titanic("serve", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
+
+
+def test_the_page_names_every_field_and_nothing_of_elsewhere(client: FlaskClient) -> None:
+    answer = client.get("/")
+    text = answer.get_data(as_text=True)
+    assert answer.mimetype == "text/html"
+    assert all(f'name="{name}"' in text for name in COLUMNS if name != "PassengerId")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert "http" not in text
+    assert "style=" not in text
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_every_route_is_described_and_no_other(client: FlaskClient) -> None:
+    described = client.get("/openapi.json").get_json()
+    assert described["openapi"].startswith("3.1")
+    assert set(described["paths"]) == {
+        "/",
+        "/health/live",
+        "/health/ready",
+        "/invocations",
+        "/metrics",
+        "/model",
+        "/openapi.json",
+        "/ping",
+        "/predict",
+        "/version",
+    }
+
+
+def test_the_card_is_the_manifest(client: FlaskClient, small_model: Model) -> None:
+    assert client.get("/model").get_json()["manifest"] == json.loads(json.dumps(small_model.manifest))
