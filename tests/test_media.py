@@ -132,7 +132,7 @@ def test_an_arrow_column_that_is_there_twice_is_refused(client: FlaskClient, nam
 
 
 @given(st.integers(0, 700), st.binary(min_size=1, max_size=4))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_a_damaged_arrow_stream_harms_nobody(client: FlaskClient, place: int, damage: bytes) -> None:
     body = bytearray(arrow_bytes(typed(passengers(3))))
     body[place : place + len(damage)] = damage

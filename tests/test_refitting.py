@@ -98,6 +98,7 @@ def test_a_worse_model_is_refused(client: FlaskClient, holder: ModelHolder) -> N
     assert 'titanic_fits_total{outcome="refused"} 1.0' in client.get("/metrics").get_data(as_text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accuracy", "status"), [(0.78, 200), (0.7799, 422), (0.9, 200)])
 def test_the_margin_is_what_a_new_model_may_fall_short_by(
     holder: ModelHolder, monkeypatch: pytest.MonkeyPatch, accuracy: float, status: int

@@ -21,6 +21,8 @@ from titanic_batch.app import create_app
 from titanic_batch.media import Limits
 from titanic_batch.model import Model
 
+pytestmark = pytest.mark.slow
+
 BODY = csv_bytes(passengers(1))
 HEAD = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
 
@@ -170,7 +172,6 @@ def test_odd_headers_and_bodies_are_no_fault_of_ours(small_model: Model, headers
     assert client.get("/metrics", headers=headers).status_code == 200
 
 
-@pytest.mark.slow
 def test_a_stop_lets_requests_finish(tmp_path: Path, model_file: Path) -> None:
     body = parquet_bytes(many(200_000))
     kind = "application/vnd.apache.parquet"
@@ -202,7 +203,6 @@ def test_a_stop_lets_requests_finish(tmp_path: Path, model_file: Path) -> None:
             address.ask("/ping")
 
 
-@pytest.mark.slow
 def test_the_access_log_tells_of_requests_and_nothing_of_passengers(tmp_path: Path, model_file: Path) -> None:
     secret = csv_bytes(passengers(1)).replace(b"C85", b"CSECRET").replace(b"\n1,", b"\n7654321,")
     with command(tmp_path, "-m", model_file, "--access-log") as address:
@@ -222,7 +222,6 @@ def test_the_access_log_tells_of_requests_and_nothing_of_passengers(tmp_path: Pa
     assert "7654321" not in logged
 
 
-@pytest.mark.slow
 def test_without_it_nothing_is_logged(tmp_path: Path, model_file: Path) -> None:
     with command(tmp_path, "-m", model_file) as address:
         assert address.ask("/predict", BODY).status == 200

@@ -96,7 +96,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 @given(bodies())
 @example(csv_bytes([passenger(1, Age="-0.0")]))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_what_is_read_from_csv_is_what_the_long_way_accepts(body: bytes) -> None:
     rows = SMALL.from_csv(body)
     if rows is not None:
@@ -154,7 +154,7 @@ VALUES = (
 
 
 @given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, VALUES)), max_size=3), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_what_is_read_from_json_is_what_the_long_way_accepts(changes: list[dict[str, Any]], drop: bool) -> None:
     good = json.loads('{"PassengerId":1,"Pclass":3,"Sex":"male","Age":22,"SibSp":1,"Parch":0,"Fare":7.25,"Cabin":null}')
     records = [good | {"PassengerId": key} | change for key, change in enumerate(changes)]
@@ -194,7 +194,7 @@ OF_TYPE = {
 
 @pytest.mark.parametrize("contract", [CHECKED, CONTRACT], ids=["all checks", "passengers"])
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_each_check_gives_panderas_verdict(contract: Contract, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(list(contract.types)))
     kind = contract.types[name]
