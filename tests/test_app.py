@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import waitress
 from flask.testing import FlaskClient
 from typer.testing import CliRunner, Result
 from werkzeug.test import TestResponse
 
 from tests.passengers import COLUMNS, csv_bytes, passenger, passengers
-from titanic_batch.app import MAX_BODY_BYTES, create_app
+from titanic_batch.app import create_app
 from titanic_batch.cli import app as command
+from titanic_batch.media import Limits
 from titanic_batch.model import Model
+from titanic_batch.server import Server
+
+MAX_BODY_BYTES = Limits().bytes
 
 
 @pytest.fixture
@@ -32,14 +35,12 @@ def client(small_model: Model) -> FlaskClient:
 @pytest.fixture(scope="module")
 def address(small_model: Model) -> Iterator[tuple[str, int]]:
     """A real server on a port of its own."""
-    server = waitress.create_server(create_app(small_model), host="127.0.0.1", port=0, threads=4)
+    server = Server(create_app(small_model), "127.0.0.1", 0, MAX_BODY_BYTES)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield "127.0.0.1", server.effective_port
-    # Its own loop closes it: a socket that another thread closes would be a bad one there.
-    server.trigger.pull_trigger(server.close)
+    yield "127.0.0.1", server.port
+    server.stop()
     thread.join(10)
-    server.task_dispatcher.shutdown()
     assert not thread.is_alive()
 
 
@@ -65,7 +66,8 @@ def problem(response: TestResponse, status: int) -> dict[str, Any]:
         assert inside not in text
     found: dict[str, Any] = json.loads(text)
     assert found["status"] == status
-    assert isinstance(found["title"], str)
+    assert found["title"].upper() == response.status.partition(" ")[2]
+    assert isinstance(found["detail"], str)
     return found
 
 
@@ -111,7 +113,8 @@ def test_rows_that_break_the_contract_are_named_and_not_shown(client: FlaskClien
     rows[4]["PassengerId"] = "1"
     response = post(client, csv_bytes(rows))
     found = problem(response, 422)
-    assert found["title"] == "3 rows break the contract."
+    assert found["detail"] == "3 of 5 rows break the contract: nothing was scored."
+    assert (found["rows"], found["rejected"], found["rejects_total"]) == (5, 3, 4)
     assert sorted(found["rejects"], key=lambda reject: (reject["row"], reject["column"])) == [
         {"row": 2, "column": "Fare", "rule": "out_of_range"},
         {"row": 2, "column": "Sex", "rule": "not_allowed"},
@@ -128,11 +131,11 @@ def test_a_row_with_too_many_fields_is_named(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "media_type", ["application/json", "text/plain", "application/octet-stream", "multipart/form-data", ""]
+    "media_type", ["application/xml", "text/plain", "application/octet-stream", "multipart/form-data", ""]
 )
 def test_another_media_type_is_not_read(client: FlaskClient, media_type: str) -> None:
     found = problem(post(client, csv_bytes([passenger(1)]), media_type), 415)
-    assert "csv" in found["title"]
+    assert "csv" in found["detail"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_what_is_no_table_of_passengers_is_malformed(client: FlaskClient, body: 
 
 def test_a_missing_column_is_named(client: FlaskClient) -> None:
     found = problem(post(client, csv_bytes([passenger(1)]).replace(b"Cabin", b"Cabins")), 400)
-    assert found["title"] == "the body: column missing: Cabin (nearest: Cabins)."
+    assert found["detail"] == "the body: column missing: Cabin (nearest: Cabins)."
 
 
 def test_a_body_that_is_too_large_is_not_read(client: FlaskClient) -> None:
@@ -169,6 +172,12 @@ def test_a_body_as_large_as_allowed_is_read(client: FlaskClient) -> None:
     assert post(client, header + b"\n" * (MAX_BODY_BYTES - len(header))).status_code == 200
 
 
+def test_more_rows_than_allowed_are_not_scored(small_model: Model) -> None:
+    client = create_app(small_model, Limits(rows=3)).test_client()
+    assert post(client, csv_bytes(passengers(3))).status_code == 200
+    assert problem(post(client, csv_bytes(passengers(4))), 413)["detail"] == "the body has more than 3 rows."
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -176,7 +185,7 @@ def test_a_body_as_large_as_allowed_is_read(client: FlaskClient) -> None:
         ("PUT", "/predict", 405),
         ("DELETE", "/predict", 405),
         ("POST", "/ping", 405),
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/static/model.skops", 404),
         ("GET", "/../../etc/passwd", 404),
     ],
@@ -187,14 +196,20 @@ def test_other_requests_are_refused(client: FlaskClient, method: str, path: str,
     assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_a_fault_of_ours_shows_nothing_of_the_inside(small_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(rows: object) -> Any:
+def test_a_fault_of_ours_shows_nothing_of_the_inside(
+    small_model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> Any:
         raise RuntimeError("SECRET inside")
 
-    monkeypatch.setattr(small_model, "scores", lambda: fail)
-    response = post(create_app(small_model).test_client(), csv_bytes([passenger(1)]))
+    client = create_app(small_model).test_client()
+    monkeypatch.setattr("titanic_batch.scoring.Scorer.score", fail)
+    response = post(client, csv_bytes(passengers(100)))
     assert "SECRET" not in response.get_data(as_text=True)
     problem(response, 500)
+    assert "a fault in POST /predict: RuntimeError" in caplog.text
+    assert "test_app.py" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 def test_many_requests_at_once_get_each_its_own_answer(address: tuple[str, int], small_model: Model) -> None:
@@ -245,3 +260,60 @@ def test_a_server_tells_nothing_of_itself(address: tuple[str, int]) -> None:
         response = connection.getresponse()
         assert response.read() == b"pong"
         assert "python" not in str(response.headers).lower()
+
+
+# What goes around it
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--allow-fit"], 2, "needs a token"),
+        (["--allow-fit", "--fit-token-file", "gone"], 66, "the token file gone can't be read"),
+        (["--allow-fit", "--fit-token-file", "empty"], 2, "needs a token"),
+        (["--allow-fit", "--model-sha256", "0" * 64], 2, "leave one of them out"),
+        (["--model-sha256", "0" * 64], 78, "not the pinned one"),
+        (["--max-rows", "0"], 2, ""),
+        (["--fit-margin", "2"], 2, ""),
+    ],
+)
+def test_what_cannot_be_served_is_told(
+    titanic: Callable[..., Result], tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    (tmp_path / "empty").touch()
+    result = titanic("serve", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
+
+
+def test_the_page_names_every_field_and_nothing_of_elsewhere(client: FlaskClient) -> None:
+    answer = client.get("/")
+    text = answer.get_data(as_text=True)
+    assert answer.mimetype == "text/html"
+    assert all(f'name="{name}"' in text for name in COLUMNS if name != "PassengerId")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert "http" not in text
+    assert "style=" not in text
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_every_route_is_described_and_no_other(client: FlaskClient) -> None:
+    described = client.get("/openapi.json").get_json()
+    assert described["openapi"].startswith("3.1")
+    assert set(described["paths"]) == {
+        "/",
+        "/health/live",
+        "/health/ready",
+        "/invocations",
+        "/metrics",
+        "/model",
+        "/openapi.json",
+        "/ping",
+        "/predict",
+        "/version",
+    }
+
+
+def test_the_card_is_the_manifest(client: FlaskClient, small_model: Model) -> None:
+    assert client.get("/model").get_json()["manifest"] == json.loads(json.dumps(small_model.manifest))

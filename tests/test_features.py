@@ -305,3 +305,21 @@ def test_array_without_rows(encoder: BinEncoder | CategoryEncoder) -> None:
     assert fitted.transform(np.empty((0, 3))).shape == (0, 3)
     with pytest.raises(ValueError, match="expecting 3 features"):
         fitted.transform(np.empty((0, 2)))
+
+
+@given(
+    st.none() | st.floats(allow_nan=False) | st.sampled_from([*AGE_EDGES, *FARE_EDGES, -0.5, -0.0]),
+    st.sampled_from([BinEncoder(), BinEncoder(FARE_EDGES), BinEncoder((0.0, 0.5), missing=2.0)]),
+)
+@settings(max_examples=100)
+def test_a_single_number_has_the_code_that_it_has_in_a_column(value: float | None, encoder: BinEncoder) -> None:
+    assert [encoder.code(value)] == codes_of(encoder, [value if value is not None else np.nan])
+
+
+@given(
+    st.none() | st.text(max_size=2) | st.sampled_from([*DECKS, *SEXES, "C85", "F G73"]),
+    st.sampled_from([CategoryEncoder(), deck_encoder(), CategoryEncoder(("1", "-1"), first_letter=True)]),
+)
+@settings(max_examples=100)
+def test_a_single_text_has_the_code_that_it_has_in_a_column(value: str | None, encoder: CategoryEncoder) -> None:
+    assert [encoder.code(value)] == codes_of(encoder, [value, "any"])[:1]

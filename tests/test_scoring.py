@@ -29,7 +29,7 @@ from tests.passengers import many
 from titanic_batch import scoring
 from titanic_batch.columns import STRING
 from titanic_batch.pipeline import build_pipeline
-from titanic_batch.scoring import Scorer, Scores
+from titanic_batch.scoring import RowScorer, Scorer, Scores
 
 NUMBERS = ["Pclass", "Age", "SibSp", "Parch", "Fare"]
 TEXTS = ["Sex", "Cabin"]
@@ -293,3 +293,37 @@ def test_ties_are_labelled_as_the_forest_labels_them() -> None:
         pipeline = make_pipeline(RandomForestClassifier(4, bootstrap=False, random_state=1)).fit(frame, labels)
         found = Scorer(pipeline).score(pa.Table.from_pandas(frame))
         check_same(found, Scores(pipeline.predict(frame).astype(np.int8), pipeline.predict_proba(frame)[:, 1]))
+
+
+# A few rows of plain values
+
+
+def values_of(table: pa.Table) -> list[list[Any]]:
+    return [list(row.values()) for row in table.to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["ours", "ours, in threads", "tree behind a selection"])
+def test_plain_values_get_the_scores_of_the_table(name: str, fitted: Callable[[str], Pipeline]) -> None:
+    table = many(1_000)
+    expected = Scorer(fitted(name)).score(table)
+    rows = RowScorer(Scorer(fitted(name)), table.column_names)
+    assert rows.can_score
+    for start, stop in ((0, 1), (1, 3), (3, 1_000), (0, 1_000)):
+        found = rows.score(values_of(table.slice(start, stop - start)))
+        assert [row.label for row in found] == expected.label[start:stop].tolist()
+        assert [row.probability for row in found] == expected.probability[start:stop].tolist()
+    assert [row.text for row in found] == pa.array(expected.probability).cast(pa.string()).to_pylist()
+
+
+@pytest.mark.parametrize("name", ["forest on raw numbers", "tree on raw numbers", "boosting behind a scaler"])
+def test_features_that_single_values_do_not_make_are_left_alone(name: str, fitted: Callable[[str], Pipeline]) -> None:
+    assert not RowScorer(Scorer(fitted(name)), many(1).column_names).can_score
+
+
+def test_what_is_known_of_rows_is_bounded(fitted: Callable[[str], Pipeline], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "KNOWN_ROWS", 20)
+    rows, table = RowScorer(Scorer(fitted("ours")), many(1).column_names), many(400)
+    for row in values_of(table):
+        rows.score([row])
+        assert len(rows._known) <= 20
+    assert len({tuple(row[1:]) for row in values_of(table)}) > 20

@@ -395,3 +395,11 @@ def test_long_fields_are_given_back() -> None:
     (row,) = judged(csv_bytes([passenger(1, Sex=long)]))
     assert b',"%b",' % long.encode() in rejects([row])
     assert gzip.decompress(rejects([row], "csv.gz")) == rejects([row])
+
+
+def test_an_empty_chunk_adds_nothing_to_a_csv() -> None:
+    rows = pa.table({"key": [1, 2], "share": [0.5, 0.25]})
+    buffer = io.BytesIO()
+    with TableWriter(buffer, "csv", rows.schema) as writer:
+        writer.write(pa.concat_tables([rows.slice(0, 0), rows, rows.slice(0, 0)]))
+    assert buffer.getvalue() == b"key,share\n1,0.5\n2,0.25\n"

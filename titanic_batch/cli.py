@@ -531,15 +531,45 @@ def serve(
     model: ModelOption = None,
     model_sha256: ModelDigest = None,
     host: Annotated[str, typer.Option(envvar="TITANIC_HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="AIP_HTTP_PORT", help="Port to listen on.", show_envvar=False)
+    ] = 8080,
+    max_body_mb: Annotated[int, typer.Option(min=1, help="The largest body, in MiB, packed or not.")] = 16,
+    max_rows: Annotated[int, typer.Option(min=1, help="The most rows of one body.")] = 250_000,
+    allow_fit: Annotated[
+        bool, typer.Option("--allow-fit", help="Answer POST /fit, with which clients fit models.")
+    ] = False,
+    fit_token_file: Annotated[
+        str | None,
+        typer.Option(help="Holds the token that POST /fit needs. Default: $TITANIC_FIT_TOKEN.", show_default=False),
+    ] = None,
+    fit_margin: Annotated[
+        float, typer.Option(min=0, max=1, help="How much less accurate than the present model a new one may be.")
+    ] = 0.02,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Write a line of JSON on stderr a request.")] = False,
     log_format: LogFormat = "text",
 ) -> None:
-    """Answer requests: GET /ping, and POST /predict with passengers as CSV."""
-    from titanic_batch import app as web
+    """Answer requests: a page on /, POST /predict, and what clients of MLflow, SageMaker and Vertex AI send.
 
-    loaded = _model(model, model_sha256)
-    _on_signals(sys.exit)  # the server finishes what it has begun, however long that takes
-    web.serve(web.create_app(loaded), host, port)
+    A model file that is replaced is taken without a restart.
+    """
+    from titanic_batch import app as web
+    from titanic_batch.media import Limits
+    from titanic_batch.refitting import Refitter
+    from titanic_batch.reloading import ModelHolder
+    from titanic_batch.server import Server
+
+    if allow_fit and model_sha256 is not None:
+        raise errors.UsageError("--allow-fit writes another model than --model-sha256 pins: leave one of them out.")
+    limits = Limits(max_body_mb * 2**20, max_rows)
+    refitter = Refitter(_fit_token(fit_token_file), fit_margin) if allow_fit else None
+    holder = ModelHolder(model, model_sha256)
+    routes = (os.environ.get(f"AIP_{name}_ROUTE") for name in ("HEALTH", "PREDICT"))
+    server = Server(web.create_app(holder, limits, refitter, *routes), host, port, limits.bytes)
+    if access_log:
+        _log_access()
+    _on_signals(lambda _: server.stop())
+    web.serve(server, holder, _announce)
 
 
 @app.command(epilog="Example: titanic inspect model.skops")
@@ -724,11 +754,39 @@ def _model(name: str | None, sha256: str | None) -> Model:
     from titanic_batch.model import resolve_model
 
     model = resolve_model(name, sha256)
+    _announce(model)
+    return model
+
+
+def _announce(model: Model) -> None:
     if model.is_reference:
         _say("no model is named, so the reference model is used, fitted on the packaged passengers.", "warning")
     if model.caution:
         _say(model.caution, "warning")
-    return model
+
+
+def _fit_token(file: str | None) -> str:
+    """Return the token that a client must show to fit a model."""
+    token = os.environ.get("TITANIC_FIT_TOKEN", "")
+    if file is not None:
+        try:
+            with open(file, encoding="utf-8") as opened:
+                token = opened.read()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise errors.InputError(f"the token file {file} can't be read ({why}).") from None
+    if not token.strip():
+        raise errors.UsageError("--allow-fit needs a token: set TITANIC_FIT_TOKEN, or name a file by --fit-token-file.")
+    return token.strip()
+
+
+def _log_access() -> None:
+    import logging
+
+    log = logging.getLogger("titanic_batch.access")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 @contextmanager

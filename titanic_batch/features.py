@@ -11,6 +11,7 @@ millions of rows cheap, and a plain column of strings gives the same codes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -87,6 +88,11 @@ class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type
         codes[np.isnan(X)] = code_of[missing]
         return codes
 
+    def code(self, value: float | None) -> int:
+        """Return what `transform` makes of one float64, None for a missing one."""
+        below = bisect_left(self.edges, self.missing if value is None else value)
+        return below - 1 if below else len(self.edges) - 1
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
@@ -135,6 +141,14 @@ class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         for position in range(frame.shape[1]):
             codes[:, position] = self._codes(frame.iloc[:, position])
         return codes
+
+    def code(self, value: str | None) -> int:
+        """Return what `transform` makes of one value, None for a missing one."""
+        if value is None:
+            value = self.missing
+        elif self.first_letter:
+            value = value[:1]
+        return self.categories.index(value) if value in self.categories else len(self.categories)
 
     def _codes(self, column: pd.Series[Any]) -> NDArray[np.int8]:
         if isinstance(column.dtype, pd.CategoricalDtype):

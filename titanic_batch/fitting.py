@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -152,20 +153,17 @@ def _fitted(
     tried: Tried | None,
 ) -> FitReport:
     X, y = features_of(passengers), passengers[LABEL].to_numpy()
-    check_count(y)
     parameters = dict(plan.parameters)
     if plan.search is not None:
+        check_count(y)
         found = search_parameters(X, y, plan.seed, jobs, search=plan.search, fixed=parameters, tried=tried)
         parameters = found | parameters
-    model = Model(plan.seed, **parameters).fit(passengers)
-    folds = cross_validate(model.pipeline, X, y, plan.seed)  # done before other processes would have started
-    report = FitReport(model, output, folds.evaluation(QUICK_METRICS))
+    model, evaluation = fit_and_evaluate(passengers, plan.seed, parameters)
+    report = FitReport(model, output, evaluation)
     metrics = model.manifest["metrics"]
-    metrics["cross_validation"] = report.cross_validation.to_json()
     if held_out is not None:
         report.holdout = model.evaluate(held_out)
         metrics["holdout"] = report.holdout.to_json()
-    model.manifest["reference"]["predictions"] = probability_counts(folds.held_out()).tolist()
     report.failure = _failure(report, plan.min_accuracy)
     if report.failure is None and (plan.html is not None or old is not None):
         repeated = cross_validate(
@@ -178,6 +176,26 @@ def _fitted(
             report.full = _full_evaluation(model, repeated, X, plan.seed, jobs)
             metrics["repeated_cross_validation"] = repeated.evaluation().to_json()
     return report
+
+
+def fit_and_evaluate(
+    passengers: pd.DataFrame, seed: int = DEFAULT_SEED, parameters: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Model, Evaluation]:
+    """Fit a model on labelled rows and evaluate it by cross-validation on them; its manifest tells both.
+
+    Raises
+    ------
+    DataError
+        There are too few rows.
+    """
+    X, y = features_of(passengers), passengers[LABEL].to_numpy()
+    check_count(y)
+    model = Model(seed, **parameters).fit(passengers)
+    folds = cross_validate(model.pipeline, X, y, seed)  # done before other processes would have started
+    evaluation = folds.evaluation(QUICK_METRICS)
+    model.manifest["metrics"]["cross_validation"] = evaluation.to_json()
+    model.manifest["reference"]["predictions"] = probability_counts(folds.held_out()).tolist()
+    return model, evaluation
 
 
 def _full_evaluation(model: Model, repeated: CrossValidation, X: pd.DataFrame, seed: int, jobs: int) -> FullEvaluation:

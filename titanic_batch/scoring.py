@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +16,14 @@ from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from titanic_batch.distinct import DistinctRows
 from titanic_batch.drift import Drift, Reference, Tally
 
 _PROOF_ROWS = 100
 SLICE_ROWS = 2**18  # bounds the memory that features take, however many rows a block has
+KNOWN_ROWS = 2**16  # about 20 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ class Scorer:
     def __init__(self, pipeline: Pipeline, reference: Reference | None = None) -> None:
         self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
         """Columns that `score` needs."""
-        self._features = _Features(pipeline[:-1]) if len(pipeline) > 1 else _frame
+        self.features: Pipeline | None = pipeline[:-1] if len(pipeline) > 1 else None
+        """What makes features of the columns; None: they are the features."""
+        self._features = _Features(self.features) if self.features is not None else _frame
         self._classifier = copy.copy(pipeline[-1])
         if hasattr(self._classifier, "n_jobs"):
             # A forest that predicts with several threads adds up its trees in whichever order they finish.
@@ -57,9 +63,9 @@ class Scorer:
         self._forest = _Forest(self._classifier) if is_forest else None
         self._tally: Tally | None = None
         if reference is not None:
-            names = pipeline[:-1].get_feature_names_out() if len(pipeline) > 1 else self.columns
+            names = self.columns if self.features is None else self.features.get_feature_names_out()
             self._tally = Tally(reference, [str(name) for name in names])
-        self._distinct = DistinctRows(self._predict, None if self._tally is None else self._count)
+        self._distinct = DistinctRows(self.predict_features, None if self._tally is None else self._count)
 
     def take_drift(self) -> Drift | None:
         """Return how the rows scored since this was last called compare with the reference; None without it, or them.
@@ -91,14 +97,14 @@ class Scorer:
         X = self._features(table)
         if isinstance(X, pd.DataFrame) and all(isinstance(d, np.dtype) and d.kind in "biuf" for d in X.dtypes):
             X = X.to_numpy(np.result_type(np.bool_, *X.dtypes))
-        return self._distinct(X) if isinstance(X, np.ndarray) else self._predict(X)
+        return self._distinct(X) if isinstance(X, np.ndarray) else self.predict_features(X)
 
     def _count(self, X: NDArray[Any], outputs: NDArray[np.float64]) -> None:
         if self._tally is not None:
             self._tally.add(X, outputs[:, 1])
 
-    def _predict(self, X: Any) -> NDArray[np.float64]:
-        """Return label and probability side by side, of shape (n_samples, 2)."""
+    def predict_features(self, X: Any) -> NDArray[np.float64]:
+        """Return label and probability side by side, of shape (n_samples, 2), for rows of features."""
         if self._forest is not None and isinstance(X, np.ndarray):
             probabilities = self._forest(X)
             # What the forest's own predict does with its probabilities.
@@ -109,6 +115,86 @@ class Scorer:
             probabilities = self._classifier.predict_proba(X)
             labels = self._classifier.predict(X)
         return np.column_stack([labels.astype(np.float64), probabilities[:, -1]])
+
+
+@dataclass(frozen=True, slots=True)
+class RowScore:
+    """The scores of one row; ``text`` is the probability as a CSV of Arrow's shows it."""
+
+    label: int
+    probability: float
+    text: str
+
+
+class RowScorer:
+    """Scores a few rows of plain values, to the bits of `Scorer.score`, without the cost of a frame for each call.
+
+    The features of a row are made value by value, so the pipeline's must be elementwise: a ``ColumnTransformer`` that
+    passes columns on, or codes them with what has a ``code`` method for one value. Rows whose features are the same
+    have the same scores, which are remembered, for up to ``KNOWN_ROWS`` distinct ones. Safe to call from several
+    threads.
+
+    Parameters
+    ----------
+    scorer
+        Whose pipeline it is.
+    columns
+        What the values of a row are, in their order; at least those that the scorer needs.
+    """
+
+    def __init__(self, scorer: Scorer, columns: Sequence[str]) -> None:
+        self._scorer = scorer
+        self._codes = _codes_of(scorer, columns)
+        self._known: dict[tuple[Any, ...], RowScore] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def can_score(self) -> bool:
+        """Whether the pipeline's features are such that single values make them."""
+        return self._codes is not None
+
+    def score(self, rows: Sequence[Sequence[Any]]) -> list[RowScore]:
+        """Return the scores of rows of int, float, str or, where missing, None; not for what `can_score` not."""
+        assert self._codes is not None  # noqa: S101  # what can_score tells
+        features = [
+            tuple(row[place] if code is None else code(row[place]) for place, code in self._codes) for row in rows
+        ]
+        known = self._known
+        scores = {key: known.get(key) for key in features}
+        if unknown := [key for key, score in scores.items() if score is None]:
+            scores |= self._learned(unknown)
+        return [scores[key] for key in features]  # type: ignore[misc]  # those that were None are learned
+
+    def _learned(self, keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], RowScore]:
+        both = self._scorer.predict_features(np.array(keys))
+        texts = pa.array(np.ascontiguousarray(both[:, 1])).cast(pa.string()).to_pylist()
+        scores = {
+            key: RowScore(int(label), probability, text)
+            for key, (label, probability), text in zip(keys, both.tolist(), texts, strict=True)
+        }
+        with self._lock:
+            if len(self._known) + len(scores) > KNOWN_ROWS:
+                self._known = {}
+            self._known.update(scores)
+        return scores
+
+
+def _codes_of(scorer: Scorer, columns: Sequence[str]) -> list[tuple[int, Callable[[Any], Any] | None]] | None:
+    """Return, for each feature, the place of the value that it is made of, and how; None where that can't be told."""
+    steps = scorer.features
+    if steps is None or len(steps) != 1 or type(steps[0]) is not ColumnTransformer or steps[0].transformer_weights:
+        return None
+    places = {name: place for place, name in enumerate(columns)}
+    codes: list[tuple[int, Callable[[Any], Any] | None]] = []
+    for _, transformer, names in steps[0].transformers_:
+        if transformer == "drop":
+            continue
+        passes = isinstance(transformer, FunctionTransformer) and transformer.func is None
+        code = None if passes else getattr(transformer, "code", None)
+        if not (passes or code) or not isinstance(names, list) or not set(names) <= places.keys():
+            return None
+        codes += [(places[name], code) for name in names]
+    return codes
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -74,7 +74,9 @@ class _CsvRows:
         self._csv = pyarrow.csv.CSVWriter(self._sink, schema.remove_metadata(), write_options=options)
 
     def write(self, table: pa.Table) -> None:
-        self._csv.write_table(table)
+        for batch in table.to_batches():
+            if batch.num_rows:  # of an empty one that comes first the library writes what its memory held before
+                self._csv.write_batch(batch)
 
     def close(self) -> None:
         self._csv.close()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +48,8 @@ _RULE_OF_CHECK = {
 # Checks that hold for all values between two for which they hold.
 _CONVEX_CHECKS = {"greater_than", "greater_than_or_equal_to", "in_range", "less_than", "less_than_or_equal_to"}
 _MAX_VERDICTS = 100_000
+# Regular expressions that mean the same in Python and in Arrow: letters, digits and sets of them from the start on.
+_SAME_IN_ALL = re.compile(r"\^?(?:[A-Za-z0-9 ]|\[(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])+")
 _MAX_SPAN = 2**16
 
 
@@ -114,6 +118,39 @@ class Contract:
             rules += [] if column.nullable else [(MISSING, name)]
             rules += [(_RULE_OF_CHECK.get(check.name, check.name), name) for check in column.checks]
         return list(dict.fromkeys([*rules, (DUPLICATE_KEY, self.key)]))
+
+    def checks(self) -> dict[str, Callable[[Any], bool]]:
+        """Return what tells, for each column, whether pandera accepts one value: an int, float or str of its type.
+
+        Made of the schema's own checks. None is a missing value; floats are to be finite. A check that can't be put in
+        plain words is pandera's own, asked once for each distinct value.
+        """
+        return {name: self._check_of(name) for name in self.types}
+
+    def example(self) -> dict[str, Any]:
+        """Return a row that the contract accepts: of each column the first value allowed, else the least, else none."""
+        described = self.describe()["properties"]
+        return {
+            name: described[name]["enum"][0]
+            if "enum" in described[name]
+            else None
+            if column.nullable
+            else described[name].get("minimum", "" if self.types[name] == STRING else 1)
+            for name, column in self._schema.columns.items()
+        }
+
+    def _check_of(self, name: str) -> Callable[[Any], bool]:
+        column = self._schema.columns[name]
+        plain = [_plain(check) for check in column.checks]
+        if None in plain:
+            plain = [lambda value: not self._verdicts_on(name, [value])[0]]
+
+        def accepts(value: Any) -> bool:
+            if value is None:
+                return bool(column.nullable)
+            return all(check(value) for check in plain if check is not None)
+
+        return accepts
 
     def problems(self, rows: Rows) -> list[Problem]:
         """Return all that is wrong with the rows: what reading found, and what the schema's checks find.
@@ -233,6 +270,30 @@ def _broken(schema: pap.DataFrameSchema, column: pa.ChunkedArray) -> Iterator[tu
             rule, mask = _RULE_OF_CHECK.get(check.name, check.name), _failing(check, column)
             masks[rule] = masks[rule] | mask if rule in masks else mask
     yield from masks.items()
+
+
+def _plain(check: pap.Check) -> Callable[[Any], bool] | None:
+    """Return a check of a schema as a function of one value; None where Python might judge otherwise than Arrow."""
+    given = check.statistics
+    match check.name:
+        case "isin":
+            return frozenset(given["allowed_values"]).__contains__
+        case "in_range":
+            low, high = given["min_value"], given["max_value"]
+            above = operator.ge if given["include_min"] else operator.gt
+            below = operator.le if given["include_max"] else operator.lt
+            return lambda value: above(value, low) and below(value, high)
+        case "greater_than" | "greater_than_or_equal_to":
+            compare = operator.gt if check.name == "greater_than" else operator.ge
+            return lambda value: compare(value, given["min_value"])
+        case "less_than" | "less_than_or_equal_to":
+            compare = operator.lt if check.name == "less_than" else operator.le
+            return lambda value: compare(value, given["max_value"])
+        case "str_matches" if _SAME_IN_ALL.fullmatch(given["pattern"]):
+            pattern = re.compile(given["pattern"])
+            return lambda value: pattern.match(value) is not None
+        case _:
+            return None
 
 
 def _failing(check: pap.Check, column: pa.ChunkedArray) -> Mask:

@@ -1,0 +1,319 @@
+"""Bodies in and out: media types, unpacking, and tables of rows in each of them.
+
+A body becomes what a file would have become: the same `InputTable`, judged and scored the same way. JSON is written as
+a CSV first, so that a value means there what it means everywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.exceptions import BadRequest, NotAcceptable, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.wrappers import Request
+
+from titanic_batch.columns import STRING
+from titanic_batch.errors import DataError
+from titanic_batch.sources import Format, InputTable, Source
+from titanic_batch.tables import TableWriter
+
+CSV = "text/csv"
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+PARQUET = "application/vnd.apache.parquet"
+ARROW = "application/vnd.apache.arrow.stream"
+PROBLEM = "application/problem+json"
+MULTIPART = "multipart/form-data"
+TABLES = (CSV, JSON, PARQUET, ARROW)
+
+# Other names under which clients send the same.
+_CALLED_ALSO = {
+    "application/csv": CSV,
+    "application/x-parquet": PARQUET,
+    "application/parquet": PARQUET,
+    "application/x-jsonlines": JSON_LINES,
+    "application/jsonl": JSON_LINES,
+    "application/x-ndjson": JSON_LINES,
+}
+_NAME = "the body"
+_GZIP = 31  # zlib's name for a stream with gzip's header
+_NO_NUMBER = "?"
+_COMPRESSIONS = ("gzip", "x-gzip")
+
+Record = Mapping[str, Any]
+"""A row as JSON's values by the names of the columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a body may be, packed or not, and how many rows it may have."""
+
+    bytes: int = 16 * 2**20
+    rows: int = 250_000
+
+    def check_bytes(self, size: int) -> None:
+        """Raise RequestEntityTooLarge where ``size`` is beyond the limit."""
+        if size > self.bytes:
+            raise RequestEntityTooLarge(f"the body has more than {self.bytes} bytes once it is unpacked.")
+
+    def check_rows(self, rows: int) -> None:
+        """Raise RequestEntityTooLarge where ``rows`` are beyond the limit."""
+        if rows > self.rows:
+            raise RequestEntityTooLarge(f"the body has more than {self.rows} rows.")
+
+
+def body_type(request: Request, allowed: Sequence[str]) -> str:
+    """Return the media type of a body, by its usual name.
+
+    Raises
+    ------
+    UnsupportedMediaType
+        It is none of those allowed, or text of another encoding than UTF-8.
+    """
+    found = _CALLED_ALSO.get(request.mimetype, request.mimetype)
+    if found not in allowed:
+        raise UnsupportedMediaType(f"the body is to be {', '.join(allowed[:-1])} or {allowed[-1]}.")
+    if request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType("the body is to be UTF-8.")
+    return found
+
+
+def answer_type(accept: MIMEAccept, offered: Sequence[str], default: str) -> str:
+    """Return the offered media type that a client likes best; the default where it does not care.
+
+    Raises
+    ------
+    NotAcceptable
+    """
+    if not accept or accept.quality(default) == max(quality for _, quality in accept) > 0:
+        return default
+    called = {**{name: name for name in offered}, **{name: of for name, of in _CALLED_ALSO.items() if of in offered}}
+    best = accept.best_match([default, *called])
+    if best is None or not accept.quality(best):
+        raise NotAcceptable(f"the answer can be {', '.join(offered[:-1])} or {offered[-1]}.")
+    return called.get(best, best)
+
+
+def unpacked(request: Request, limits: Limits) -> bytes:
+    """Return a request's body, without the compression that its ``Content-Encoding`` names.
+
+    Raises
+    ------
+    BadRequest
+        It isn't what it is said to be.
+    RequestEntityTooLarge
+        It has more bytes than it may, packed or not.
+    UnsupportedMediaType
+        It is compressed with something else than gzip.
+    """
+    body = request.get_data(cache=False)
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in _COMPRESSIONS:
+        return _gunzipped(body, limits)
+    if encoding not in ("identity", ""):
+        raise UnsupportedMediaType("a body may be compressed with gzip, and with nothing else.")
+    return body
+
+
+def _gunzipped(body: bytes, limits: Limits) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while body:
+            stream = zlib.decompressobj(_GZIP)
+            parts.append(stream.decompress(body, limits.bytes - size + 1))
+            size += len(parts[-1])
+            limits.check_bytes(size)
+            if not stream.eof:
+                raise BadRequest("the body is cut short: its gzip stream has no end.")
+            body = stream.unused_data
+    except zlib.error:
+        raise BadRequest("the body is no gzip stream, or a damaged one.") from None
+    return b"".join(parts)
+
+
+def parsed_json(body: bytes) -> Any:
+    """Return what JSON says; ``NaN`` and ``Infinity`` are understood.
+
+    Raises
+    ------
+    BadRequest
+    """
+    try:
+        return json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadRequest("the body is not UTF-8.") from None
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is no JSON that can be read.") from None
+
+
+def parsed_json_lines(body: bytes) -> list[Any]:
+    """Return what each line of JSON says; blank lines say nothing.
+
+    Raises
+    ------
+    BadRequest
+    """
+    return [parsed_json(line) for line in body.splitlines() if line.strip()]
+
+
+def as_records(values: Any) -> list[Record]:
+    """Return a list of JSON's objects as such.
+
+    Raises
+    ------
+    BadRequest
+    """
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise BadRequest("a row is to be an object of columns and values, and rows a list of such objects.")
+    return values
+
+
+def table_of(kind: str, body: bytes, limits: Limits) -> InputTable:
+    """Return the table of rows that a body of CSV, Parquet or an Arrow stream holds.
+
+    Raises
+    ------
+    DataError
+        It is no such table.
+    RequestEntityTooLarge
+        It would be too large once unpacked, as far as can be told before it is read.
+    UnsupportedMediaType
+        It is an Arrow stream whose buffers are compressed: how large they are is known too late.
+    """
+    if kind == CSV:
+        return _opened("csv", body)
+    return _opened("parquet", _parquet_of_arrow(body, limits) if kind == ARROW else _within(body, limits))
+
+
+def table_of_records(records: Sequence[Record], types: Mapping[str, pa.DataType]) -> InputTable:
+    """Return rows out of JSON as a table of all their columns, in which a value that is not there is missing.
+
+    A number is to be a number, and not text that spells one: text, and true and false, break the rule ``type`` there.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record))
+    if set(types) <= set(names):
+        names = list(types)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(names)
+    writers = [(name, _text_of if types.get(name, STRING) == STRING else _number_text_of) for name in names]
+    writer.writerows([write(record.get(name)) for name, write in writers] for record in records)
+    return _opened("csv", text.getvalue().encode("utf-8", "surrogatepass"))
+
+
+def write_table(table: pa.Table, kind: str) -> bytes:
+    """Return a table in one of the media types `TABLES`."""
+    if kind == JSON:
+        return json_bytes(table.to_pylist())
+    buffer = io.BytesIO()
+    if kind == ARROW:
+        with pa.ipc.new_stream(buffer, table.schema) as stream:
+            stream.write_table(table)
+    else:
+        form: Format = "csv" if kind == CSV else "parquet"
+        with TableWriter(buffer, form, table.schema) as writer:
+            writer.write(table)
+            writer.close()
+    return buffer.getvalue()
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as JSON; a float as the shortest text that is read as the same bits."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def form_data(parts: Iterable[tuple[str, str, bytes]], boundary: str) -> bytes:
+    """Return named parts, each with its media type, as ``multipart/form-data``."""
+    lines: list[bytes] = []
+    for name, kind, content in parts:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
+        lines += [f"{head}Content-Type: {kind}\r\n\r\n".encode(), content, b"\r\n"]
+    return b"".join([*lines, f"--{boundary}--\r\n".encode()])
+
+
+def _opened(kind: Format, content: bytes) -> InputTable:
+    return InputTable(Source(_NAME, kind, io.BytesIO(content)))
+
+
+def _within(parquet: bytes, limits: Limits) -> bytes:
+    """Return a Parquet file that is within the limits; or is none, as who opens it will tell."""
+    with suppress(OSError, pa.ArrowException, UnicodeDecodeError):
+        metadata = pq.ParquetFile(io.BytesIO(parquet)).metadata
+        limits.check_rows(metadata.num_rows)
+        limits.check_bytes(sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)))
+    return parquet
+
+
+def _parquet_of_arrow(body: bytes, limits: Limits) -> bytes:
+    batches, size, rows = [], 0, 0
+    try:
+        if any(_is_compressed(message) for message in pa.ipc.MessageReader.open_stream(body)):
+            raise UnsupportedMediaType(
+                "the buffers of an Arrow stream are not to be compressed; the body may be, by gzip."
+            )
+        with pa.ipc.open_stream(body) as stream:
+            for batch in stream:
+                size, rows = size + batch.nbytes, rows + batch.num_rows
+                limits.check_rows(rows)
+                limits.check_bytes(size)
+                batch.validate(full=True)
+                batches.append(batch)
+            table = pa.Table.from_batches(batches, stream.schema)
+            names = table.column_names
+    except (OSError, pa.ArrowException, UnicodeDecodeError, struct.error):
+        raise DataError(f"{_NAME} is no Arrow stream, or a damaged one.") from None
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise DataError(f"{_NAME}: column {', '.join(sorted(twice))} is there more than once.")
+    buffer = io.BytesIO()
+    try:
+        pq.write_table(table, buffer, compression="none")
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise DataError(f"{_NAME} has columns of types that can't be used.") from None
+    return buffer.getvalue()
+
+
+def _is_compressed(message: pa.ipc.Message) -> bool:
+    """Tell whether the buffers of a message of a stream are compressed, as its metadata (Message.fbs) has it."""
+    if message.type not in ("record batch", "dictionary"):
+        return False
+    data = message.metadata.to_pybytes()
+
+    def follow(place: int) -> int:
+        return place + int(struct.unpack_from("<I", data, place)[0])
+
+    def field(table: int, slot: int) -> int | None:
+        """Return where a table of flatbuffers has one of its fields."""
+        vtable = table - struct.unpack_from("<i", data, table)[0]
+        at = 4 + 2 * slot
+        size = struct.unpack_from("<H", data, vtable)[0]
+        offset = struct.unpack_from("<H", data, vtable + at)[0] if at < size else 0
+        return table + offset if offset else None
+
+    header = field(follow(0), 2)  # Message.header
+    if header is not None and message.type == "dictionary":
+        header = field(follow(header), 1)  # DictionaryBatch.data
+    return header is not None and field(follow(header), 3) is not None  # RecordBatch.compression
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value)
+
+
+def _number_text_of(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(value) if type(value) in (int, float) else _NO_NUMBER
