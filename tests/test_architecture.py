@@ -15,7 +15,7 @@ MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py")) if path.stem
 FLOORS = [
     {"errors", "rows", "stopping"},
     {"exit_codes", "shards", "columns", "keys", "distinct", "publishing", "artifact", "features"},
-    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "folder_state", "metrics"},
+    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "folder_state", "file_names", "metrics"},
     {"sources", "validation"},
     {"judging"},
     {"tables"},

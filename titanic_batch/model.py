@@ -28,14 +28,13 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
 from titanic_batch import __version__
-from titanic_batch.artifact import FORMAT, FORMAT_VERSION, model_format, read_artifact, with_manifest
+from titanic_batch.artifact import DEFAULT_MODEL, FORMAT, FORMAT_VERSION, model_format, read_artifact, with_manifest
 from titanic_batch.errors import DataError, ModelError
 from titanic_batch.pipeline import CATEGORIES, DEFAULT_SEED, build_pipeline
 from titanic_batch.publishing import Publication, writing
 from titanic_batch.schema import CONTRACT, KEY, LABEL
 from titanic_batch.scoring import Scorer
 
-DEFAULT_MODEL = "model.skops"
 REFERENCE = "reference"
 
 # All that our pipeline is built of, beyond NumPy and what Python itself has.
