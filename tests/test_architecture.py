@@ -26,7 +26,7 @@ FLOORS = [
         "evaluation",
         "server",
     },
-    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit", "folder_state", "metrics"},
+    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit", "folder_state", "file_names", "metrics"},
     {"sources", "validation"},
     {"judging", "small_bodies"},
     {"tables"},

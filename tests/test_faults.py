@@ -111,7 +111,6 @@ def test_a_folder_that_cannot_be_written_is_told(titanic: Titanic, tmp_path: Pat
         ["score", test_csv, "-o", f"{disk}/new/"],
         ["score", test_csv, "-o", "p.csv", "--report", disk / "r.json"],
         ["validate", test_csv, "-o", disk / "report.txt"],
-        ["fit", "-o", disk / "m.skops"],
     ):
         result = titanic(*arguments)
         assert (result.exit_code, result.stdout) == (73, ""), arguments

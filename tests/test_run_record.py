@@ -266,6 +266,67 @@ cli.main()
 """
 
 
+@pytest.mark.slow
+def test_who_stops_while_libraries_are_imported_is_recorded_too(tmp_path: Path, source: Path, model_file: Path) -> None:
+    options = ("score", str(source), "-o", "p.csv", "-m", str(model_file), "--report", "r.json")
+    program = "import os, signal, sys, titanic_batch.cli as cli\nclass Stop:\n"
+    program += (
+        "    def find_spec(self, name, *_):\n        if name == 'pyarrow': os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", f"{program}sys.meta_path.insert(0, Stop())\ncli.main()", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 143
+    assert process.stderr == "titanic: stopped by SIGTERM: nothing was published, so run it again.\n"
+    found = json.loads((tmp_path / "r.json").read_text())
+    jsonschema.validate(found, SCHEMA)
+    assert (found["status"], found["exit_code"], found["inputs"]) == ("stopped", 143, [])
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_is_recorded(tmp_path: Path, source: Path, model_file: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    options = ("score", "in.csv", "-o", "-", "-m", str(model_file), "--rejects", "x.csv", "--max-rejects", "1")
+    process = subprocess.run(
+        [sys.executable, "-m", "titanic_batch", *options, "--report", "r.json"],
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (141, b"")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert (found["exit_code"], [file["name"] for file in found["outputs"]]) == (141, ["x.csv"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_a_closed_stream_is_told(tmp_path: Path, source: Path, model_file: Path, closed: str) -> None:
+    arguments = ("-", "-o", "p.csv") if closed == "<&-" else ("in.csv", "-o", "-", "--max-rejects", "0")
+    process = subprocess.run(
+        [
+            *("bash", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-m", "titanic_batch", "score", *arguments),
+            *("-m", str(model_file)),
+        ],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    code, line = {
+        "<&-": (66, "stdin is closed: lead something into it."),
+        ">&-": (73, "stdout is not open for writing: lead it somewhere."),
+    }[closed]
+    assert (process.returncode, process.stderr) == (code, f"titanic: {line}\n")
+    assert os.listdir(tmp_path) == ["in.csv"]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.slow
 def test_a_call_that_does_not_return_is_left_all_the_same(

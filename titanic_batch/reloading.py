@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from titanic_batch.artifact import read_artifact
+from titanic_batch.artifact import DEFAULT_MODEL, read_artifact
 from titanic_batch.errors import TitanicError
-from titanic_batch.model import DEFAULT_MODEL, Model, resolve_model
+from titanic_batch.model import Model, resolve_model
 from titanic_batch.serving import ServedModel
 
 POLL_SECONDS = 1.0
