@@ -620,7 +620,7 @@ def _csv_files() -> list[OddFile]:
         _broken("gzip cut short", _GZIP[:-20], "damaged", file="in.csv.gz"),
         _broken("gzip without its last 8 bytes", _GZIP[:-8], "damaged", file="in.csv.gz"),
         _broken("gzip with a wrong checksum", _GZIP[:-6] + b"\0\0" + _GZIP[-4:], "damaged", file="in.csv.gz"),
-        _broken("gzip of nothing", gzip.compress(b""), "empty", file="in.csv.gz"),
+        _broken("gzip of nothing", gzip.compress(b"", mtime=0), "empty", file="in.csv.gz"),
         _broken("zstd cut short", _ZSTD[:-3], "damaged", file="in.csv.zst"),
         # Names
         _broken("a suffix that tells nothing", _THREE, "--input-format", file="in.txt", error=UsageError),

@@ -103,7 +103,8 @@ class Podman:
     def build(self, folder: Path, tag: str) -> None:
         """Build ``folder``'s Dockerfile as it is; the machine's settings of pip are there while it is built."""
         mounts = [f"--volume={path}:{path}:ro" for path in (_CERTIFICATES, _PIP_CONFIG) if path.exists()]
-        built = self("build", "--format=docker", "--network=host", "--pull=never", *mounts, f"--tag={tag}", folder)
+        options = ["--format=docker", "--layers=false", "--network=host", "--pull=never"]
+        built = self("build", *options, *mounts, f"--tag={tag}", folder)
         assert built.returncode == 0, built.stdout + built.stderr
 
     def make_base_image(self) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.passengers import csv_bytes, passengers
 from titanic_batch.app import create_app
-from titanic_batch.errors import ModelError, TitanicError
 from titanic_batch.artifact import DEFAULT_MODEL
+from titanic_batch.errors import ModelError, TitanicError
 from titanic_batch.model import Model, packaged_passengers
 from titanic_batch.reloading import ModelHolder
 
