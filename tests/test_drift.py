@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -36,6 +37,7 @@ from titanic_batch.scoring import Scorer
 
 Titanic = Callable[..., Result]
 NAMES = ["a", "b"]
+PACKAGE = Path(__file__).resolve().parents[1] / "titanic_batch"
 
 
 @pytest.fixture(scope="module")
@@ -321,3 +323,33 @@ def test_a_pickle_has_no_reference_to_compare_with(
 def test_no_psi_is_endless(model: Model, passengers: pd.DataFrame) -> None:
     rows = passengers.head(50).assign(Pclass=3, Sex="male", Age=30.0, Fare=8.0, Cabin=None, SibSp=20, Parch=20)
     assert all(math.isfinite(shift.psi) for shift in drift_of(model, rows).shifts)
+
+
+def test_the_record_and_the_metrics_of_a_run_tell_of_drift(titanic: Titanic, fitted: Path, test_csv: Path) -> None:
+    pd.read_csv(test_csv).query("Pclass == 3").to_csv("third.csv", index=False)
+    options = ["-m", fitted, "--report", "run.json", "--metrics", "run.prom"]
+    assert titanic("score", "third.csv", "-o", "p.csv", *options).exit_code == 0
+    record = json.loads(Path("run.json").read_text())
+    jsonschema.validate(record, json.loads((PACKAGE / "run_record.schema.json").read_text()))
+    drift = record["drift"]
+    assert drift["rows"] == 222
+    assert drift["psi"]["Pclass"]["psi"] > 2 > 0.25 > drift["psi"]["Pclass"]["chance"]
+    assert drift["missing"]["Age"]["trained"] == 176 / 891
+    metrics = Path("run.prom").read_text()
+    assert f'titanic_last_run_psi{{output="p.csv",of="Pclass"}} {drift["psi"]["Pclass"]["psi"]!r}\n' in metrics
+    share = drift["missing"]["Age"]["share"]
+    assert f'titanic_last_run_missing_share{{output="p.csv",column="Age"}} {share!r}\n' in metrics
+
+
+def test_each_file_of_a_folder_is_compared_by_itself(titanic: Titanic, fitted: Path, test_csv: Path) -> None:
+    rows = pd.read_csv(test_csv)
+    Path("in").mkdir()
+    rows.to_csv("in/all.csv", index=False)
+    rows.query("Pclass == 3").to_csv("in/third.csv", index=False)
+    result = titanic("score", "in", "-o", "out/", "-m", fitted, "--report", "run.json", "--max-psi", "0.25")
+    assert result.exit_code == 65
+    assert "in/third.csv: the 222 scored rows are not like those of the fit" in result.stderr
+    assert sorted(path.name for path in Path("out").glob("*.csv")) == ["all.csv"]
+    record = json.loads(Path("run.json").read_text())
+    assert [part["drift"]["rows"] for part in record["inputs"]] == [418, 222]
+    assert record["drift"] is None
