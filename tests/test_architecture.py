@@ -15,7 +15,7 @@ MODULES = {path.stem: path for path in sorted(PACKAGE.glob("*.py")) if path.stem
 FLOORS = [
     {"errors", "rows", "drift", "plots", "stopping"},
     {"exit_codes", "shards", "columns", "keys", "distinct", "publishing", "artifact", "features", "evaluation"},
-    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit", "folder_state", "metrics"},
+    {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit", "folder_state", "file_names", "metrics"},
     {"sources", "validation"},
     {"judging"},
     {"tables"},

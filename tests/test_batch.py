@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import os
+import shutil
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import pandera.pyarrow as pap
 import pyarrow as pa
@@ -19,8 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from titanic_batch.batch import FIRST_ROWS, Inputs, PredictedColumns, RejectLimit, RunReport, score, validate
-from titanic_batch.errors import DataError, InputError, OutputBusyError, UsageError
+from titanic_batch.errors import DataError, InputError, OutputBusyError, TransferError, UsageError
 from titanic_batch.publishing import Publication
+from titanic_batch.sources import Format
 from titanic_batch.validation import Contract
 
 CONTRACT = Contract(
@@ -387,6 +393,119 @@ def test_an_input_that_turns_out_damaged_leaves_the_old_predictions(tmp_path: Pa
         score(Inputs([good, str(bad)], jobs=2), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
     assert (tmp_path / "out.csv").read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "b.parquet", "out.csv"]
+
+
+def _shrink(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"9,1,red,\n")
+
+
+def _replace(path: Path) -> None:
+    (path.parent / "other").write_bytes(path.read_bytes())
+    os.replace(path.parent / "other", path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("change", "what"), [(os.unlink, "vanished"), (_shrink, "changed"), (_grow, "changed"), (_replace, "changed")]
+)
+def test_an_input_that_changes_while_it_is_read_is_no_input(
+    tmp_path: Path, suffix: str, change: Callable[[Path], None], what: str
+) -> None:
+    source = Path(write(tmp_path / f"in.{suffix}", [(str(key), "1", "red") for key in range(100)]))
+    (tmp_path / "out.csv").write_text("old")
+
+    def scores(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        change(source)
+        return large(rows)
+
+    with pytest.raises(TransferError, match=f"in.{suffix} {what} while it was read: try again"):
+        score(Inputs([str(source)]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_text() == "old"
+    assert set(os.listdir(tmp_path)) <= {"out.csv", source.name}
+
+
+def test_a_parquet_that_vanishes_between_its_header_and_its_rows_is_told(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.csv", [("1", "1", "red")])
+    second = Path(write(tmp_path / "b.parquet", [("2", "1", "red")]))
+
+    def scores(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        second.unlink(missing_ok=True)
+        return large(rows)
+
+    with pytest.raises(TransferError, match=r"b\.parquet (failed midway|vanished)"):
+        score(Inputs([first, str(second)]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_an_output_folder_that_vanishes_is_told(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [("1", "1", "red")])
+    (tmp_path / "out").mkdir()
+
+    def scores(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        shutil.rmtree(tmp_path / "out")
+        return large(rows)
+
+    with pytest.raises(TransferError, match=r"^writing .*/out/p\.csv.* failed \(No such file or directory\)"):
+        score(Inputs([source]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out" / "p.csv"))
+    assert os.listdir(tmp_path) == ["in.csv"]
+
+
+def test_old_rejects_stay_until_new_predictions_come(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", [("1", "1", "red")])
+    rejects = tmp_path / "out.csv.rejects.csv"
+    rejects.write_text("old")
+    there = []
+
+    def scores(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        there.append(rejects.exists())
+        return large(rows)
+
+    score(Inputs([source]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
+    assert there == [True]
+    assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_the_report_holds_the_digests_of_all_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, piped: bool
+) -> None:
+    rows = [(str(key), f"{key % 11}", "red") for key in range(100)]
+    if suffix == "csv.gz":
+        content = gzip.compress(Path(write(tmp_path / "plain.csv", rows)).read_bytes())
+        (tmp_path / "in.csv.gz").write_bytes(content)
+    else:
+        content = Path(write(tmp_path / f"in.{suffix}", rows)).read_bytes()
+    name = str(tmp_path / f"in.{suffix}")
+    if piped:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        name = "-"
+    inputs = Inputs(
+        [name], cast("Format", suffix), max_rejects=ALL_MAY_FAIL, rejects=str(tmp_path / "bad.csv"), detailed=True
+    )
+    report = score(inputs, CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    (source,) = report.inputs
+    assert (source.bytes, source.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert [file.name for file in report.outputs] == [str(tmp_path / "bad.csv"), str(tmp_path / "out.csv")]
+    for file in report.outputs:
+        written = Path(file.name).read_bytes()
+        assert (file.bytes, file.sha256) == (len(written), hashlib.sha256(written).hexdigest())
+
+
+def test_the_report_holds_how_predictions_are_distributed(tmp_path: Path) -> None:
+    sizes = [0, 0.5, 1, 2.5, 2.9, 5, 7, 9.99, 10, 10]
+    source = write(tmp_path / "in.csv", [(str(key), str(size), "red") for key, size in enumerate(sizes)])
+    report = score(Inputs([source], detailed=True), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    assert report.predictions is not None
+    assert report.predictions.labels == {0: 6, 1: 4}
+    assert report.predictions.bins == [2, 1, 2, 0, 0, 1, 0, 1, 0, 3]
+    assert report.predictions.total == pytest.approx(sum(sizes) / 10)
+    assert score(Inputs([source]), CONTRACT, COLUMNS, str(tmp_path / "out.csv")).predictions is None
 
 
 def test_an_output_that_is_held_by_another_run_is_left_to_it(tmp_path: Path) -> None:

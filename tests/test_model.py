@@ -25,10 +25,10 @@ from typer.testing import CliRunner
 
 from tests.model_files import members_of, sealed
 from titanic_batch import __version__
-from titanic_batch.artifact import with_manifest
+from titanic_batch.artifact import DEFAULT_MODEL, with_manifest
 from titanic_batch.cli import app
 from titanic_batch.errors import DataError, ModelError, OutputError, UsageError
-from titanic_batch.model import DEFAULT_MODEL, Model, packaged_passengers, resolve_model
+from titanic_batch.model import Model, packaged_passengers, resolve_model
 from titanic_batch.pipeline import build_pipeline
 from titanic_batch.schema import CONTRACT
 

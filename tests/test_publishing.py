@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import stat
@@ -15,7 +16,17 @@ from pathlib import Path
 import pytest
 
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
-from titanic_batch.publishing import PRIVATE, Output, Publication, is_stream, writing
+from titanic_batch.publishing import (
+    PRIVATE,
+    Output,
+    Publication,
+    PublishedFile,
+    check_creatable,
+    clear_left_behind,
+    is_stream,
+    make_folder,
+    writing,
+)
 
 OLD = b"the whole old file\n"
 NEW = b"the whole new file, which is longer\n"
@@ -389,6 +400,96 @@ def test_a_withdrawn_output_stays_where_nothing_is_published(target: Path) -> No
         publication.add(str(target)).withdraw()
     assert target.read_bytes() == OLD
     assert names_in(target.parent) == ["out.csv"]
+
+
+def test_who_waits_gets_the_output_when_it_is_free(target: Path) -> None:
+    with held_by_another_process(target) as holder:
+        threading.Timer(0.5, holder.kill).start()
+        with Publication(wait=60) as publication:
+            publication.add(str(target)).file.write(NEW)
+            publication.publish()
+    assert target.read_bytes() == NEW
+    assert names_in(target.parent) == ["out.csv"]
+
+
+def test_what_is_published_is_described(tmp_path: Path) -> None:
+    with Publication(digests=True) as publication:
+        publication.add(str(tmp_path / "a")).file.write(NEW)
+        publication.add(str(tmp_path / "b")).file.write(b"x" * 10**6)
+        assert publication.published == []
+        publication.publish()
+    expected = [(name, content) for name, content in (("a", NEW), ("b", b"x" * 10**6))]
+    assert publication.published == [
+        PublishedFile(str(tmp_path / name), len(content), hashlib.sha256(content).hexdigest())
+        for name, content in expected
+    ]
+    assert [(tmp_path / name).read_bytes() for name, _ in expected] == [content for _, content in expected]
+
+
+APPEND = """
+import sys
+from titanic_batch.publishing import Publication
+with Publication() as publication:
+    publication.add(sys.argv[1]).file.write(b"new")
+    publication.publish()
+"""
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_stdout_by_any_name_is_appended_to_where_the_shell_says_so(target: Path, name: str) -> None:
+    target.write_bytes(OLD)
+    before = target.stat().st_ino
+    with target.open("ab") as file:
+        subprocess.run([sys.executable, "-c", APPEND, name], stdout=file, check=True)
+    assert target.read_bytes() == OLD + b"new"
+    assert target.stat().st_ino == before, "it was renamed over"
+    piped = subprocess.run([sys.executable, "-c", APPEND, name], stdout=subprocess.PIPE, check=True)
+    assert piped.stdout == b"new"
+
+
+def test_a_closed_stdout_is_told() -> None:
+    done = subprocess.run(
+        [*("bash", "-c", 'exec "$0" "$@" >&-'), sys.executable, "-c", APPEND, "-"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.endswith("OutputError: stdout is not open for writing: lead it somewhere.\n")
+
+
+def test_makes_a_folder_and_those_above(tmp_path: Path) -> None:
+    make_folder(str(tmp_path / "a" / "b"))
+    make_folder(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file(/b)? (can't be made|is no folder)"):
+        make_folder(str(tmp_path / "file" / "b"))
+    with pytest.raises(OutputError, match="is no folder"):
+        make_folder(str(tmp_path / "file"))
+
+
+def test_what_killed_runs_left_is_cleared_and_what_others_write_is_not(tmp_path: Path) -> None:
+    with held_by_another_process(tmp_path / "killed.csv"):
+        pass
+    (tmp_path / ".config").touch()
+    with Publication() as other:
+        other.add(str(tmp_path / "other.csv")).file.write(NEW)
+        clear_left_behind(str(tmp_path))
+        assert names_in(tmp_path) == [".config", ".other.csv.partial"]
+        other.publish()
+    assert names_in(tmp_path) == [".config", "other.csv"]
+
+
+def test_whether_a_file_can_be_created_is_found_out_without_a_trace(target: Path) -> None:
+    target.write_bytes(OLD)
+    check_creatable(str(target))
+    assert target.read_bytes() == OLD
+    with Publication() as other:
+        other.add(str(target))
+        check_creatable(str(target))
+    assert names_in(target.parent) == ["out.csv"]
+    with pytest.raises(OutputError):
+        check_creatable(str(target.parent / "nowhere" / "out.csv"))
 
 
 def test_a_closed_pipe_stays_what_it_is() -> None:

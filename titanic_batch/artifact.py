@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from titanic_batch.errors import ModelError, UsageError
 
+DEFAULT_MODEL = "model.skops"
 FORMAT = "titanic-batch model"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -6,7 +6,6 @@ Nothing here prints or exits. What a run comes to is a `RunReport`, also where t
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,10 +19,11 @@ import pyarrow.compute as pc
 from titanic_batch.columns import STRING
 from titanic_batch.drift import Drift
 from titanic_batch.errors import DataError, UsageError
+from titanic_batch.file_names import check_names
 from titanic_batch.judging import Judge, JudgedBlock
 from titanic_batch.parquet_blocks import as_text
 from titanic_batch.publishing import PRIVATE, STDOUT, Publication, PublishedFile, is_stream, writing
-from titanic_batch.sources import Format, InputTable, Source, files_named, find_sources, format_of
+from titanic_batch.sources import Format, InputTable, Source, find_sources, format_of
 from titanic_batch.tables import RejectsWriter, TableWriter
 from titanic_batch.validation import Contract
 
@@ -361,26 +361,6 @@ def validate(
         report.rejects = rejects_file.close(report.rejected, if_any=False)
         publication.publish()
     return report
-
-
-def check_names(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
-    """Check that no file is written that is read, or written as two things.
-
-    Raises
-    ------
-    UsageError
-    """
-    given = [name for name in outputs if name is not None]
-    if given.count(STDOUT) > 1:
-        raise UsageError("- (stdout) is named for two outputs: name a file for one of them.")
-    named = [name for name in given if name != STDOUT and not is_stream(name)]
-    places = [os.path.realpath(name) for name in named]
-    read = files_named(inputs)
-    for name, place in zip(named, places, strict=True):
-        if place in read:
-            raise UsageError(f"{name} is an input and would be overwritten: name another output.")
-        if places.count(place) > 1:
-            raise UsageError(f"{name} is named for two outputs: name another file for one of them.")
 
 
 class _Rejects:

@@ -36,6 +36,7 @@ from titanic_batch.exit_codes import (
     code_of,
     gravest,
 )
+from titanic_batch.publishing import discard_all
 
 if TYPE_CHECKING:
     from titanic_batch.batch import Inputs, PredictedColumns, Progress, RunReport
@@ -299,51 +300,56 @@ def score(
     than --max-rejects, no predictions are written and the exit code is 65.
     """
     began = time.perf_counter()
-    from titanic_batch import batch, folders, run_record
-    from titanic_batch.model import DEFAULT_MODEL
-    from titanic_batch.schema import CONTRACT, LABEL
-    from titanic_batch.shards import Shard
+    from titanic_batch.artifact import DEFAULT_MODEL
+    from titanic_batch.file_names import check_names, is_folder
+    from titanic_batch.run_record import RunRecord
 
-    output_as = _format(output_format, "--output-format")
-    to_folder = folders.is_folder(output)
-    if not to_folder and (resume or shard is not None):
-        raise errors.UsageError(f"--resume and --shard are for a folder as the output: {output}/ would be one.")
-    part = None if shard is None else Shard.parse(shard)
     written = [name for name in (report, metrics) if name is not None]
-    batch.check_names(
-        [*inputs, model or DEFAULT_MODEL], [*written, *([] if to_folder else [output]), *filter(None, [rejects])]
-    )
-    options = {
-        "keep": list(keep or ()),
-        "max_rejects": max_rejects,
-        "min_rows": min_rows,
-        "max_psi": max_psi,
-        "jobs": _jobs(jobs),
-        "resume": resume,
-        "shard": None if part is None else str(part),
-    }
-    record = run_record.RunRecord(output, options, report=report, metrics=metrics, began=began)
-    record.contract = CONTRACT
-    given = batch.Inputs(
-        names=inputs,
-        format=_format(input_format, "--input-format"),
-        max_rejects=batch.RejectLimit.parse(max_rejects),
-        min_rows=min_rows,
-        rejects=rejects,
-        also_written=written,
-        wait=wait,
-        detailed=report is not None,
-        jobs=_jobs(jobs),
-    )
+    others = [name for name in (output, rejects) if name is not None and not is_folder(name)]
+    check_names([*inputs, model or DEFAULT_MODEL], [*written, *others])
+    record = RunRecord(output, report=report, metrics=metrics, began=began)
     with _recorded(record):
+        from titanic_batch import batch, publishing
+        from titanic_batch.run_record import ModelUsed
+        from titanic_batch.schema import CONTRACT, LABEL
+        from titanic_batch.shards import Shard
+
+        output_as = _format(output_format, "--output-format")
+        if not is_folder(output) and (resume or shard is not None):
+            raise errors.UsageError(f"--resume and --shard are for a folder as the output: {output}/ would be one.")
+        part = None if shard is None else Shard.parse(shard)
+        given = batch.Inputs(
+            names=inputs,
+            format=_format(input_format, "--input-format"),
+            max_rejects=batch.RejectLimit.parse(max_rejects),
+            min_rows=min_rows,
+            rejects=rejects,
+            also_written=written,
+            wait=wait,
+            detailed=report is not None,
+            jobs=_jobs(jobs),
+        )
+        record.contract = CONTRACT
+        record.options = {
+            "keep": list(keep or ()),
+            "max_rejects": max_rejects,
+            "min_rows": min_rows,
+            "max_psi": max_psi,
+            "jobs": given.jobs,
+            "resume": resume,
+            "shard": None if part is None else str(part),
+        }
+        if is_folder(output):
+            publishing.make_folder(output)
         record.check_creatable()
         loaded = _model(model, model_sha256)
-        record.loaded(run_record.ModelUsed(loaded.source, loaded.sha256))
+        record.loaded(ModelUsed(loaded.source, loaded.sha256))
         scores = loaded.scores()
         columns = batch.PredictedColumns(LABEL, scores, keep or (), loaded.provenance, scores.take_drift, max_psi)
-        if to_folder:
+        if is_folder(output):
             _score_folder(record, given, columns, output, output_as, part, resume=resume)
             return
+        record.single = batch.RunReport()
         with _progress() as progress:
             batch.score(replace(given, progress=progress), CONTRACT, columns, output, output_as, record.single)
         _say_outcome(record.single)
@@ -562,9 +568,13 @@ def main() -> None:
     """Run the command; the exit code is the process's."""
     _occupy_closed_streams()
     _allocate_sparingly()
+    stopping.release()
     _on_signals(stopping.ask)
     _watch_over_stopping()
-    app(prog_name="titanic")
+    try:
+        app(prog_name="titanic")
+    finally:
+        discard_all()  # what a signal left that came between two steps
 
 
 def _on_signals(stop: Callable[[int], object]) -> None:
@@ -595,8 +605,6 @@ def _watch_over_stopping() -> None:
 
 def _leave(code: int) -> None:
     """Discard what was not published, record how the run ended, if there is time, and end the process."""
-    from titanic_batch.publishing import discard_all
-
     record = _Run.record
 
     def end() -> None:
@@ -659,7 +667,8 @@ def _recorded(record: RunRecord) -> Iterator[None]:
         yield
     except BaseException as error:
         code, message = _ending(error)
-        for failed in record.end(code, message):
+        # What contradicts itself may name an input for the record.
+        for failed in record.end(code, message) if code != WRONG_USAGE else ():
             if str(failed) != message:
                 _say(str(failed), "error")
         raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from titanic_batch import stopping
-from titanic_batch.batch import InputFile, Inputs, PredictedColumns, RunReport, check_names, score
+from titanic_batch.batch import InputFile, Inputs, PredictedColumns, RunReport, score
 from titanic_batch.errors import (
     DataError,
     InputError,
@@ -19,6 +19,7 @@ from titanic_batch.errors import (
     TransferError,
     UsageError,
 )
+from titanic_batch.file_names import check_names
 from titanic_batch.folder_state import NAME as STATE
 from titanic_batch.folder_state import Entry, FolderState, recipe_of
 from titanic_batch.publishing import clear_left_behind, is_stream, make_folder
@@ -49,11 +50,6 @@ class Unit:
     def failure(self) -> str | None:
         """Why there are no new predictions, if there are none."""
         return str(self.error) if self.error is not None else self.report.failure
-
-
-def is_folder(output: str) -> bool:
-    """Tell whether an output is a folder, for one file of predictions for each input."""
-    return output.endswith(os.sep) or os.path.isdir(output)
 
 
 def units_of(inputs: Inputs, folder: str, output_format: Format | None = None) -> list[Unit]:

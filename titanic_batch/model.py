@@ -32,6 +32,7 @@ from sklearn.pipeline import Pipeline
 
 from titanic_batch import __version__
 from titanic_batch.artifact import (
+    DEFAULT_MODEL,
     FORMAT,
     FORMAT_VERSION,
     Artifact,
@@ -56,7 +57,6 @@ from titanic_batch.publishing import Publication, writing
 from titanic_batch.schema import CONTRACT, KEY, LABEL
 from titanic_batch.scoring import Scorer
 
-DEFAULT_MODEL = "model.skops"
 REFERENCE = "reference"
 _LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
 _SAMPLE_ROWS = 20

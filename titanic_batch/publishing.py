@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Self
-from weakref import WeakSet
 
 from titanic_batch import stopping
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
@@ -40,7 +39,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Names of what the process has open already: opened by these names, a file would be cut, and a pipe be another one.
 _OPEN_ALREADY = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
 
-_unpublished: WeakSet[Output] = WeakSet()
+_unpublished: set[Output] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +106,25 @@ class Output:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     # The run that held the lock may have renamed the file, or removed it, while we opened it.
                     if _is_at(descriptor, hidden):
-                        os.ftruncate(descriptor, 0)
-                        # What a killed run left may be open to more people than this file may be.
-                        if (left := stat.S_IMODE(os.fstat(descriptor).st_mode)) & ~mode:
-                            os.fchmod(descriptor, left & mode)
                         self.file = os.fdopen(os.dup(descriptor), "w+b")
                         self._hidden = hidden
                         _unpublished.add(self)
+                        self._clear(mode)
                         return True
                 except BlockingIOError:
                     return False
                 finally:
                     os.close(descriptor)
+
+    def _clear(self, mode: int) -> None:
+        """Make the hidden file as a new one: a killed run may have left content, and open to more people."""
+        try:
+            os.ftruncate(self.file.fileno(), 0)
+            if (left := stat.S_IMODE(os.fstat(self.file.fileno()).st_mode)) & ~mode:
+                os.fchmod(self.file.fileno(), left & mode)
+        except OSError:
+            self.discard()
+            raise
 
     @contextmanager
     def _creating(self) -> Iterator[None]:
@@ -179,6 +185,7 @@ class Output:
             else:
                 os.rename(self._hidden, self._target)
                 self._hidden = None
+                _unpublished.discard(self)
                 _sync_folder(os.path.dirname(self._target))
             self.file.close()
 
@@ -200,6 +207,7 @@ class Output:
                 if _is_at(self.file.fileno(), self._hidden):
                     os.unlink(self._hidden)
             self._hidden = None
+            _unpublished.discard(self)
         with suppress(OSError):  # closing writes what is buffered, for which the disk may have no room
             self.file.close()
 

@@ -1,6 +1,7 @@
 """The record of a run: what it was asked for, what it read, wrote and found, and how it ended, as JSON.
 
-It is made when a run begins and written when it ends, however it ends, after all else was published. The format is
+It is made when a run begins, before the libraries are imported that take seconds, and written when it ends, however it
+ends, after all else was published. The format is
 described in ``run_record.schema.json``; a further section is one more member there and in `RunRecord.as_json`.
 """
 
@@ -17,15 +18,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titanic_batch import __version__, metrics
-from titanic_batch.batch import PROBABILITY_BINS, RunReport
 from titanic_batch.errors import TitanicError
 from titanic_batch.exit_codes import DATA_BROKE_THE_CONTRACT, DONE, INTERRUPTED, TERMINATED, code_of
-from titanic_batch.folders import Unit
 from titanic_batch.publishing import Publication, check_creatable, writing
-from titanic_batch.validation import Contract
+
+if TYPE_CHECKING:
+    from titanic_batch.batch import RunReport
+    from titanic_batch.folders import Unit
+    from titanic_batch.validation import Contract
 
 FORMAT = "titanic-batch run"
 FORMAT_VERSION = 1
@@ -47,8 +50,6 @@ class RunRecord:
     ----------
     output
         What the run was told to write: a file, a folder, or ``-``.
-    options
-        Further options that shaped the run, by name.
     report, metrics
         Where to write the record as JSON, and as Prometheus metrics; None: nowhere.
     began
@@ -60,8 +61,10 @@ class RunRecord:
         None until it is loaded.
     contract : Contract or None
         What rows were judged by.
-    single : RunReport
-        How a run went that writes one output.
+    options : dict
+        Further options that shaped the run, by name.
+    single : RunReport or None
+        How a run went that writes one output; None until it begins.
     units : list of Unit or None
         What a run does that writes a folder, one for each input.
     """
@@ -69,7 +72,6 @@ class RunRecord:
     def __init__(
         self,
         output: str,
-        options: dict[str, Any],
         *,
         report: str | None = None,
         metrics: str | None = None,
@@ -77,12 +79,12 @@ class RunRecord:
     ) -> None:
         self.model: ModelUsed | None = None
         self.contract: Contract | None = None
-        self.single = RunReport()
+        self.options: dict[str, Any] = {}
+        self.single: RunReport | None = None
         self.units: list[Unit] | None = None
         self.seconds: dict[str, float] = {}
         self.exit_code: int | None = None
         self._output = output
-        self._options = options
         self._report = report
         self._metrics = metrics
         self._message: str | None = None
@@ -109,7 +111,9 @@ class RunRecord:
     @property
     def reports(self) -> list[RunReport]:
         """How each part of the run went."""
-        return [self.single] if self.units is None else [unit.report for unit in self.units]
+        if self.units is not None:
+            return [unit.report for unit in self.units]
+        return [] if self.single is None else [self.single]
 
     def end(self, exit_code: int, message: str | None = None) -> list[TitanicError]:
         """Write how the run ended; once: whoever comes later waits for the first, and changes nothing.
@@ -155,7 +159,7 @@ class RunRecord:
                 with open(self._metrics, encoding="utf-8", errors="replace") as file:
                     old = file.read()
         labels = {"output": "stdout" if self._output == "-" else self._output}
-        if shard := self._options.get("shard"):
+        if shard := self.options.get("shard"):
             labels["shard"] = shard
         rows = self._rows()
         return metrics.as_prometheus(
@@ -191,7 +195,7 @@ class RunRecord:
             "schema": None
             if self.contract is None
             else {"version": self.contract.version, "digest": self.contract.digest},
-            "options": {"output": self._output, **self._options},
+            "options": {"output": self._output, **self.options},
             "versions": {
                 "titanic-batch": __version__,
                 "python": platform.python_version(),
@@ -223,24 +227,24 @@ class RunRecord:
         return {stage: round(spent[stage], 6) for stage in ("load", "open", "score", "write", "publish", "total")}
 
     def _inputs(self) -> list[dict[str, Any]]:
-        if self.units is None:
-            return [asdict(file) for file in self.single.inputs]
-        return [_unit(unit) for unit in self.units]
+        if self.units is not None:
+            return [_unit(unit) for unit in self.units]
+        return [asdict(file) for report in self.reports for file in report.inputs]
 
     def _predictions(self) -> dict[str, Any] | None:
         found = [report.predictions for report in self.reports if report.predictions is not None]
         labels: Counter[int] = Counter()
         for one in found:
             labels.update(one.labels)
-        rows = labels.total()
-        if not rows:
+        if not (total := labels.total()):
             return None
+        bins = [sum(counts) for counts in zip(*(one.bins for one in found), strict=True)]
         return {
             "labels": {str(label): count for label, count in sorted(labels.items())},
-            "mean_probability": sum(one.total for one in found) / rows,
+            "mean_probability": sum(one.total for one in found) / total,
             "probability": [
-                {"from": place / PROBABILITY_BINS, "to": (place + 1) / PROBABILITY_BINS, "rows": count}
-                for place, count in enumerate(map(sum, zip(*(one.bins for one in found), strict=True)))
+                {"from": place / len(bins), "to": (place + 1) / len(bins), "rows": rows}
+                for place, rows in enumerate(bins)
             ],
         }
 
@@ -271,8 +275,8 @@ def _unit(unit: Unit) -> dict[str, Any]:
     }
 
 
-def _drift(report: RunReport) -> dict[str, Any] | None:
-    return None if report.drift is None else report.drift.to_json()
+def _drift(report: RunReport | None) -> dict[str, Any] | None:
+    return None if report is None or report.drift is None else report.drift.to_json()
 
 
 def _status(exit_code: int | None) -> str:

@@ -110,16 +110,6 @@ def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> l
     ]
 
 
-def files_named(inputs: Sequence[str]) -> set[str]:
-    """Return the real paths of the files that `find_sources` may read, of those that are there."""
-    found = [name for given in inputs for name in (given, *glob.glob(given, recursive=True))]
-    for given in inputs:
-        if os.path.isdir(given):
-            with suppress(OSError):
-                found += [os.path.join(given, name) for name in os.listdir(given)]
-    return {os.path.realpath(name) for name in found if os.path.isfile(name)}
-
-
 def _files_in(folder: str, input_format: Format | None) -> list[str]:
     suffixes = tuple(f".{known}" for known in FORMATS)
     try:

@@ -1,0 +1,139 @@
+"""Faults of the machine: a full disk, a folder that can't be written, runs that are killed, many runs at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from tests.passengers import csv_bytes, passenger, passengers
+
+Titanic = Callable[..., Result]
+
+KILL_RUNS = Path(__file__).with_name("kill_runs.py")
+PAGES = 16  # of the small disk, 4 KiB each
+
+
+def mount(*arguments: str | Path) -> None:
+    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"mount {arguments}: {done.stderr}")
+        pytest.skip("a file system can't be mounted here")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB, with an old output on it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={PAGES * 4}k", "titanic-test", folder)
+    try:
+        for name in ("p.csv", "p.parquet", "p.csv.gz"):
+            (folder / name).write_text("old")
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def many_csv(tmp_path: Path) -> Path:
+    """Passengers whose predictions need more room than the small disk has."""
+    path = tmp_path / "many.csv"
+    # Keys that no encoding makes small.
+    path.write_bytes(csv_bytes(passenger(key * 982_451_653 % 2**40) for key in range(30_000)))
+    return path
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet", "p.csv.gz"])
+def test_a_full_disk_keeps_the_old_predictions(
+    titanic: Titanic, tmp_path: Path, disk: Path, many_csv: Path, name: str
+) -> None:
+    before = content(disk)
+    result = titanic("score", many_csv, "-o", disk / name, "--keep", "Fare", "--report", "r.json")
+    assert (result.exit_code, result.stderr) == (
+        74,
+        f"titanic: writing {disk / name} failed (No space left on device): free some space and try again.\n",
+    )
+    assert content(disk) == before
+    assert Path("r.json").read_text().count('"exit_code": 74') == 1
+    few = tmp_path / "few.csv"
+    few.write_bytes(csv_bytes(passengers(5)))
+    assert titanic("score", few, "-o", disk / name).exit_code == 0, "once there is space"
+
+
+def test_a_full_disk_is_told_also_where_rejects_or_a_record_fill_it(
+    titanic: Titanic, tmp_path: Path, disk: Path
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(csv_bytes(passenger(key, Sex="?") for key in range(3000)))
+    before = content(disk)
+    result = titanic("score", bad, "-o", tmp_path / "p.csv", "--rejects", disk / "r.csv", "--max-rejects", "100%")
+    assert result.exit_code == 74
+    assert f"writing {disk / 'r.csv'} failed (No space left on device)" in result.stderr
+    assert titanic("validate", bad, "--rejects", disk / "r.csv").exit_code == 74
+    (disk / "filler").write_bytes(b"x" * 4096 * (PAGES - len(before)))
+    good = tmp_path / "good.csv"
+    good.write_bytes(csv_bytes(passengers(5)))
+    result = titanic("score", good, "-o", tmp_path / "p.csv", "--report", disk / "r.json")
+    assert result.exit_code == 74
+    assert f"writing {disk / 'r.json'} failed (No space left on device)" in result.stderr
+    assert {name: data for name, data in content(disk).items() if name != "filler"} == before
+
+
+def test_one_input_that_fills_the_disk_leaves_the_others(
+    titanic: Titanic, tmp_path: Path, disk: Path, many_csv: Path
+) -> None:
+    few = tmp_path / "few.csv"
+    few.write_bytes(csv_bytes(passengers(5)))
+    (disk / "out").mkdir()
+    result = titanic("score", many_csv, few, "-o", disk / "out")
+    assert result.exit_code == 74
+    assert set(content(disk / "out")) == {"few.csv", "_state.json"}
+
+
+def test_a_folder_that_cannot_be_written_is_told(titanic: Titanic, tmp_path: Path, disk: Path, test_csv: Path) -> None:
+    mount("-o", "remount,ro", disk)
+    before = content(disk)
+    for arguments in (
+        ["score", test_csv, "-o", disk / "p.csv"],
+        ["score", test_csv, "-o", f"{disk}/new/"],
+        ["score", test_csv, "-o", "p.csv", "--report", disk / "r.json"],
+        ["validate", test_csv, "-o", disk / "report.txt"],
+    ):
+        result = titanic(*arguments)
+        assert (result.exit_code, result.stdout) == (73, ""), arguments
+        assert result.stderr.startswith("titanic: ")
+        assert result.stderr.endswith("(Read-only file system).\n")
+        assert result.stderr.count("\n") == 1
+    assert content(disk) == before
+    assert os.listdir(tmp_path) == ["disk"]
+
+
+@pytest.mark.slow
+def test_killed_and_failing_and_simultaneous_runs_leave_whole_outputs() -> None:
+    done = subprocess.run(
+        [sys.executable, str(KILL_RUNS), "--runs", "20", "--rows", "3000", "--steps"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    counts = {outcome: int(count) for outcome, _, count in (line.rpartition(": ") for line in done.stdout.splitlines())}
+    for number in ("SIGKILL", "SIGTERM"):
+        assert counts.get(f"{number} stopped", 0) + counts.get(f"{number} done before", 0) == 20
+        assert counts.get(f"{number} stopped", 0) > 0
+    assert counts["kill -9"] > 20, "steps of publishing"
+    assert counts["at once --wait 0"] == 20
+    assert counts["at once 75"] > 0
