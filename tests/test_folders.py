@@ -48,7 +48,8 @@ def inputs(tmp_path: Path) -> Path:
 
 def test_each_file_is_scored_as_if_alone(titanic: Titanic, tmp_path: Path, inputs: Path) -> None:
     result = titanic("score", "in/**/*.csv", "in/**/*.gz", "in/*.parquet", "-o", "out/")
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert all("are not like those of the fit" in line for line in result.stderr.splitlines()), "they are made up"
     found = content(tmp_path / "out")
     assert set(found) - {"_state.json"} == set(content(inputs))
     for name in content(inputs):

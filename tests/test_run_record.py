@@ -22,7 +22,7 @@ from typer.testing import Result
 
 from tests.passengers import csv_bytes, passenger, passengers
 from titanic_batch import __version__
-from titanic_batch.model import Model
+from titanic_batch.model import Model, ModelScores
 from titanic_batch.publishing import Publication
 
 Titanic = Callable[..., Result]
@@ -133,7 +133,7 @@ def test_a_fault_of_ours_is_told_without_its_text(
     def fail(*_: object) -> None:
         raise RuntimeError("SECRET")
 
-    monkeypatch.setattr(Model, "scores", lambda self: fail)
+    monkeypatch.setattr(ModelScores, "__call__", fail)
     result = titanic("score", source, "-o", "p.csv", *OPTIONS)
     assert (result.exit_code, type(result.exception)) == (1, RuntimeError)
     assert (record()["exit_code"], record()["message"]) == (1, "a fault of the program (RuntimeError).")
@@ -241,7 +241,9 @@ def test_what_is_said_can_be_json(titanic: Titanic, source: Path, arguments: lis
 def test_what_is_said_on_the_way_is_a_warning(titanic: Titanic, source: Path) -> None:
     result = titanic("score", source, "-o", "p.csv", "--max-rejects", 1, "--log-format", "json")
     assert result.exit_code == 0
-    (line,) = map(json.loads, result.stderr.splitlines())
+    drifted, line = map(json.loads, result.stderr.splitlines())
+    assert drifted["message"].startswith("the 19 scored rows are not like those of the fit")
+    assert drifted["level"] == "warning"
     assert line.keys() == {"time", "level", "command", "message"}
     assert (line["level"], line["message"]) == ("warning", "1 of 20 rows rejected: see p.csv.rejects.csv.")
     assert titanic("score", source, "-o", "p.csv", "--log-format", "xml").exit_code == 2

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from titanic_batch.drift import Drift, Shift
 from titanic_batch.exit_codes import DONE
+
+if TYPE_CHECKING:
+    from titanic_batch.drift import Drift, Shift
 
 LAST_SUCCESS = "titanic_last_success_timestamp_seconds"
 

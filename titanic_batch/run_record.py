@@ -275,8 +275,8 @@ def _unit(unit: Unit) -> dict[str, Any]:
     }
 
 
-def _drift(report: RunReport) -> dict[str, Any] | None:
-    return None if report.drift is None else report.drift.to_json()
+def _drift(report: RunReport | None) -> dict[str, Any] | None:
+    return None if report is None or report.drift is None else report.drift.to_json()
 
 
 def _status(exit_code: int | None) -> str:
