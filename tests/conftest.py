@@ -79,7 +79,7 @@ def parse(name: str, *arguments: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def podman() -> Iterator[Podman]:
-    """podman with the image built from the Dockerfile as it is. It takes minutes: tests that use it share a group."""
+    """podman with the image built from the Dockerfile as it is. It takes minutes: only test_container uses it."""
     need("podman", "runc", "catatonit", "mmdebstrap", root=True)
     podman = Podman(Path(tempfile.mkdtemp(prefix="titanic-podman-")))  # too large for the folders that pytest keeps
     try:

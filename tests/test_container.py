@@ -1,7 +1,11 @@
-"""The image: what it is built from, and how it runs, built from the Dockerfile as it is."""
+"""The image: what it is built from, and how it runs, built from the Dockerfile as it is; and the pods that run it.
+
+All tests that need the image are here, so that a run that is split by files builds it once.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -11,16 +15,19 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from tests.conftest import DATA
 from tests.machine import HARDENED, IMAGE, ROOT, Podman, wait_until
 from tests.passengers import many
+from tests.test_jobs_kubernetes import Manifest, container_of, job_of, named, pod_of
 from titanic_batch import __version__
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -29,7 +36,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = ("requirements.lock", "build-requirements.lock")
 SITE_PACKAGES = "/opt/titanic/lib/python3.11/site-packages"
 
-in_containers = [pytest.mark.slow, pytest.mark.machine, pytest.mark.xdist_group("podman")]
+in_containers = [pytest.mark.slow, pytest.mark.machine]
 
 
 def pins(lock: str) -> dict[str, tuple[str, int]]:
@@ -128,7 +135,7 @@ class TestImage:
     def test_scores_two_million_rows_within_768_megabytes(self, podman: Podman, folder: Path) -> None:
         pa.csv.write_csv(many(2_000_000), folder / "large.csv")
         done = podman.titanic(folder, "score", "/data/large.csv", "-o", "/data/preds.parquet")
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert done.returncode == 0, done.stderr
         assert pq.read_metadata(folder / "preds.parquet").num_rows == 2_000_000
 
     def test_has_no_more_memory_than_that(self, podman: Podman, folder: Path) -> None:
@@ -259,3 +266,127 @@ class TestReadme:
         done = podman.titanic(folder, "score", "/data/input.csv", "-o", "/data/preds.csv", options=[mount])
         assert done.returncode == 78
         assert len(done.stderr.splitlines()) == 1
+
+
+def with_data(pod: Any, folder: Path) -> Any:
+    """Return the pod with our image, and with ``folder`` in the place of the volume, which podman does not have."""
+    pod = copy.deepcopy(pod)
+    for volume in pod["volumes"]:
+        if "persistentVolumeClaim" in volume:
+            del volume["persistentVolumeClaim"]
+            volume["hostPath"] = {"path": str(folder), "type": "Directory"}
+    (container,) = pod["containers"]
+    container |= {"image": f"localhost/{IMAGE}", "imagePullPolicy": "Never"}
+    return pod
+
+
+def play(podman: Podman, *played: Manifest) -> None:
+    file = podman.folder / "play.yaml"
+    file.write_text(yaml.safe_dump_all(played), encoding="utf-8")
+    done = podman("kube", "play", "--network=none", file)
+    assert done.returncode == 0, done.stderr
+
+
+def config(sha256: str = "") -> Manifest:
+    data = {"TITANIC_MODEL": "/models/model.skops"} | ({"TITANIC_MODEL_SHA256": sha256} if sha256 else {})
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "titanic-model"}, "data": data}
+
+
+class TestPods:
+    pytestmark = in_containers
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """What the volume holds: passengers, and a folder for each kind of output."""
+        for name in ("in", "out", "reports"):
+            (tmp_path / name).mkdir()
+        for path in (tmp_path, *tmp_path.iterdir()):
+            os.chown(path, 10001, 10001)
+        shutil.copy(DATA / "test.csv", tmp_path / "in" / "passengers.csv")
+        return tmp_path
+
+    def run_job(
+        self, podman: Podman, folder: Path, manifest: Manifest, index: int | None = None, sha256: str = ""
+    ) -> tuple[int, str]:
+        """Run a job's pod as Kubernetes would, and return its exit code and what it logged."""
+        spec = with_data(pod_of(manifest), folder)
+        metadata: Manifest = {"name": "job"}
+        if index is not None:
+            metadata["annotations"] = {"batch.kubernetes.io/job-completion-index": str(index)}
+            (container,) = spec["containers"]
+            container["env"].append({"name": "JOB_COMPLETION_INDEX", "value": str(index)})
+            # Kubernetes puts a container's variables into its arguments, podman does not.
+            container["args"] = [argument.replace("$(SHARD)", str(index)) for argument in container["args"]]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        try:
+            play(podman, config(sha256), pod)
+            code = int(podman("wait", "job-titanic").stdout)
+            logged = podman("logs", "job-titanic")
+            return code, logged.stdout + logged.stderr
+        finally:
+            podman("pod", "rm", "--force", "--time=0", "job")
+
+    def test_nightly_run_writes_predictions_and_a_report(self, podman: Podman, folder: Path) -> None:
+        code, _ = self.run_job(podman, folder, named("CronJob"))
+        assert code == 0
+        assert pq.read_metadata(folder / "out" / "preds.parquet").num_rows == 418
+        report = json.loads((folder / "reports" / "nightly.json").read_text(encoding="utf-8"))
+        assert report["exit_code"] == 0
+
+    def test_nightly_run_fails_for_good_where_the_data_is_bad(self, podman: Podman, folder: Path) -> None:
+        path = folder / "in" / "passengers.csv"
+        path.write_text(path.read_text(encoding="utf-8").replace(",male,", ",other,", 1), encoding="utf-8")
+        code, logged = self.run_job(podman, folder, named("CronJob"))
+        assert code == 65
+        assert code in job_of(named("CronJob"))["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
+        assert [json.loads(line) for line in logged.splitlines()]
+        assert not (folder / "out" / "preds.parquet").exists()
+
+    def test_nightly_run_takes_no_model_but_the_pinned_one(self, podman: Podman, folder: Path) -> None:
+        code, _ = self.run_job(podman, folder, named("CronJob"), sha256="2" * 64)
+        assert code == 78
+        assert not (folder / "out" / "preds.parquet").exists()
+
+    def test_shares_of_the_large_job_make_a_whole(self, podman: Podman, folder: Path) -> None:
+        table = pa.csv.read_csv(DATA / "test.csv")
+        for number in range(3):
+            pq.write_table(table.slice(number * 100, 100), folder / "in" / f"{number}.parquet")
+        job = copy.deepcopy(named("Job"))
+        environment = container_of(job)["env"]
+        next(item for item in environment if item["name"] == "TITANIC_SHARD_COUNT")["value"] = "2"
+        for index in range(2):
+            code, logged = self.run_job(podman, folder, job, index)
+            assert code == 0, logged
+            report = json.loads((folder / "reports" / f"large-{index}.json").read_text(encoding="utf-8"))
+            assert report["exit_code"] == 0
+        written = sorted((folder / "out" / "large").glob("*.parquet"))
+        assert [path.name for path in written] == ["0.parquet", "1.parquet", "2.parquet"]
+        assert [pq.read_metadata(path).num_rows for path in written] == [100] * 3
+
+    @pytest.fixture
+    def served(self, podman: Podman, folder: Path) -> Iterator[str]:
+        deployment = copy.deepcopy(named("Deployment"))
+        deployment["spec"]["replicas"] = 1
+        deployment["spec"]["template"]["spec"] = spec = with_data(pod_of(deployment), folder)
+        # podman would publish what Kubernetes only names, and has no network to do so.
+        (port,) = spec["containers"][0].pop("ports")
+        for kind in ("startup", "liveness", "readiness"):
+            spec["containers"][0][f"{kind}Probe"]["httpGet"]["port"] = port["containerPort"]
+        try:
+            play(podman, config(), deployment)
+            pods = podman("pod", "ps", "--format={{.Name}}").stdout.split()
+            (pod,) = [name for name in pods if name.startswith("titanic")]
+            listens = "from socket import create_connection as c; c(('127.0.0.1', 8080))"
+            asked = ["exec", f"{pod}-titanic", "python", "-c", listens]
+            wait_until(lambda: podman(*asked).returncode == 0, 30, "it listens")
+            yield f"{pod}-titanic"
+        finally:
+            podman("pod", "rm", "--all", "--force", "--time=0")
+
+    def test_probes_are_answered(self, podman: Podman, served: str) -> None:
+        container = container_of(named("Deployment"))
+        ask = "import sys, urllib.request as r; r.urlopen('http://127.0.0.1:8080' + sys.argv[1])"
+        for kind in ("startup", "liveness", "readiness"):
+            path = container[f"{kind}Probe"]["httpGet"]["path"]
+            done = podman("exec", served, "python", "-c", ask, path)
+            assert done.returncode == 0, done.stderr

@@ -1,34 +1,26 @@
-"""The Kubernetes manifests that users copy: valid, meaning what they should, and their pods run."""
+"""The Kubernetes manifests that users copy: valid, and meaning what they should. test_container runs their pods."""
 
 from __future__ import annotations
 
 import copy
-import json
-import os
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
 import kubernetes_validate
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from cronsim import CronSim
-from pyarrow import csv
 
-from tests.conftest import DATA, parse
-from tests.machine import IMAGE, ROOT, Podman, need, run, wait_until
+from tests.conftest import parse
+from tests.machine import IMAGE, ROOT, need, run
 from titanic_batch import errors
 from titanic_batch.exit_codes import code_of
 
 FOLDER = ROOT / "jobs" / "kubernetes"
 KUSTOMIZATIONS = ["base", "overlays/example"]
 Manifest = dict[str, Any]
-
-in_containers = [pytest.mark.slow, pytest.mark.machine, pytest.mark.xdist_group("podman")]
 
 
 def manifests(folder: Path) -> list[Manifest]:
@@ -243,127 +235,3 @@ def test_the_check_of_the_standard_finds_offences(offence: str, spoil: Any) -> N
     pod = copy.deepcopy(pod_of(named("CronJob")))
     spoil(pod)
     assert offences(pod) == [offence]
-
-
-def with_data(pod: Any, folder: Path) -> Any:
-    """Return the pod with our image, and with ``folder`` in the place of the volume, which podman does not have."""
-    pod = copy.deepcopy(pod)
-    for volume in pod["volumes"]:
-        if "persistentVolumeClaim" in volume:
-            del volume["persistentVolumeClaim"]
-            volume["hostPath"] = {"path": str(folder), "type": "Directory"}
-    (container,) = pod["containers"]
-    container |= {"image": f"localhost/{IMAGE}", "imagePullPolicy": "Never"}
-    return pod
-
-
-def play(podman: Podman, *played: Manifest) -> None:
-    file = podman.folder / "play.yaml"
-    file.write_text(yaml.safe_dump_all(played), encoding="utf-8")
-    done = podman("kube", "play", "--network=none", file)
-    assert done.returncode == 0, done.stderr
-
-
-def config(sha256: str = "") -> Manifest:
-    data = {"TITANIC_MODEL": "/models/model.skops"} | ({"TITANIC_MODEL_SHA256": sha256} if sha256 else {})
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "titanic-model"}, "data": data}
-
-
-class TestPods:
-    pytestmark = in_containers
-
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        """What the volume holds: passengers, and a folder for each kind of output."""
-        for name in ("in", "out", "reports"):
-            (tmp_path / name).mkdir()
-        for path in (tmp_path, *tmp_path.iterdir()):
-            os.chown(path, 10001, 10001)
-        shutil.copy(DATA / "test.csv", tmp_path / "in" / "passengers.csv")
-        return tmp_path
-
-    def run_job(
-        self, podman: Podman, folder: Path, manifest: Manifest, index: int | None = None, sha256: str = ""
-    ) -> tuple[int, str]:
-        """Run a job's pod as Kubernetes would, and return its exit code and what it logged."""
-        spec = with_data(pod_of(manifest), folder)
-        metadata: Manifest = {"name": "job"}
-        if index is not None:
-            metadata["annotations"] = {"batch.kubernetes.io/job-completion-index": str(index)}
-            (container,) = spec["containers"]
-            container["env"].append({"name": "JOB_COMPLETION_INDEX", "value": str(index)})
-            # Kubernetes puts a container's variables into its arguments, podman does not.
-            container["args"] = [argument.replace("$(SHARD)", str(index)) for argument in container["args"]]
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-        try:
-            play(podman, config(sha256), pod)
-            code = int(podman("wait", "job-titanic").stdout)
-            logged = podman("logs", "job-titanic")
-            return code, logged.stdout + logged.stderr
-        finally:
-            podman("pod", "rm", "--force", "--time=0", "job")
-
-    def test_nightly_run_writes_predictions_and_a_report(self, podman: Podman, folder: Path) -> None:
-        code, _ = self.run_job(podman, folder, named("CronJob"))
-        assert code == 0
-        assert pq.read_metadata(folder / "out" / "preds.parquet").num_rows == 418
-        report = json.loads((folder / "reports" / "nightly.json").read_text(encoding="utf-8"))
-        assert report["exit_code"] == 0
-
-    def test_nightly_run_fails_for_good_where_the_data_is_bad(self, podman: Podman, folder: Path) -> None:
-        path = folder / "in" / "passengers.csv"
-        path.write_text(path.read_text(encoding="utf-8").replace(",male,", ",other,", 1), encoding="utf-8")
-        code, logged = self.run_job(podman, folder, named("CronJob"))
-        assert code == 65
-        assert code in job_of(named("CronJob"))["podFailurePolicy"]["rules"][1]["onExitCodes"]["values"]
-        assert [json.loads(line) for line in logged.splitlines()]
-        assert not (folder / "out" / "preds.parquet").exists()
-
-    def test_nightly_run_takes_no_model_but_the_pinned_one(self, podman: Podman, folder: Path) -> None:
-        code, _ = self.run_job(podman, folder, named("CronJob"), sha256="2" * 64)
-        assert code == 78
-        assert not (folder / "out" / "preds.parquet").exists()
-
-    def test_shares_of_the_large_job_make_a_whole(self, podman: Podman, folder: Path) -> None:
-        table = csv.read_csv(DATA / "test.csv")
-        for number in range(3):
-            pq.write_table(table.slice(number * 100, 100), folder / "in" / f"{number}.parquet")
-        job = copy.deepcopy(named("Job"))
-        environment = container_of(job)["env"]
-        next(item for item in environment if item["name"] == "TITANIC_SHARD_COUNT")["value"] = "2"
-        for index in range(2):
-            code, logged = self.run_job(podman, folder, job, index)
-            assert code == 0, logged
-            report = json.loads((folder / "reports" / f"large-{index}.json").read_text(encoding="utf-8"))
-            assert report["exit_code"] == 0
-        written = sorted((folder / "out" / "large").glob("*.parquet"))
-        assert [path.name for path in written] == ["0.parquet", "1.parquet", "2.parquet"]
-        assert [pq.read_metadata(path).num_rows for path in written] == [100] * 3
-
-    @pytest.fixture
-    def served(self, podman: Podman, folder: Path) -> Iterator[str]:
-        deployment = copy.deepcopy(named("Deployment"))
-        deployment["spec"]["replicas"] = 1
-        deployment["spec"]["template"]["spec"] = spec = with_data(pod_of(deployment), folder)
-        # podman would publish what Kubernetes only names, and has no network to do so.
-        (port,) = spec["containers"][0].pop("ports")
-        for kind in ("startup", "liveness", "readiness"):
-            spec["containers"][0][f"{kind}Probe"]["httpGet"]["port"] = port["containerPort"]
-        try:
-            play(podman, config(), deployment)
-            pods = podman("pod", "ps", "--format={{.Name}}").stdout.split()
-            (pod,) = [name for name in pods if name.startswith("titanic")]
-            listens = "from socket import create_connection as c; c(('127.0.0.1', 8080))"
-            asked = ["exec", f"{pod}-titanic", "python", "-c", listens]
-            wait_until(lambda: podman(*asked).returncode == 0, 30, "it listens")
-            yield f"{pod}-titanic"
-        finally:
-            podman("pod", "rm", "--all", "--force", "--time=0")
-
-    def test_probes_are_answered(self, podman: Podman, served: str) -> None:
-        container = container_of(named("Deployment"))
-        ask = "import sys, urllib.request as r; r.urlopen('http://127.0.0.1:8080' + sys.argv[1])"
-        for kind in ("startup", "liveness", "readiness"):
-            path = container[f"{kind}Probe"]["httpGet"]["path"]
-            done = podman("exec", served, "python", "-c", ask, path)
-            assert done.returncode == 0, done.stderr
