@@ -328,10 +328,10 @@ def score(
                 writer.close()
             if report.failure:
                 publication.drop(predictions)
-            else:
-                report.output = predictions.name
             report.rejects = rejects_file.close(report.rejected, if_any=inputs.rejects is None or inputs.rejects_if_any)
             publication.publish()
+            if not report.failure:
+                report.output = predictions.name
     return report
 
 

@@ -652,6 +652,7 @@ def _leave(code: int) -> None:
     last = threading.Thread(target=end, daemon=True)
     last.start()
     last.join(_LAST_SECONDS)
+    discard_all(for_good=True)  # a record that takes too long
     os._exit(code if record is None or record.exit_code is None else record.exit_code)
 
 

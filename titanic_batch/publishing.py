@@ -19,6 +19,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OPEN_ALREADY = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
 
 _unpublished: set[Output] = set()
+_beginning = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Output:
 
     def _lock(self, hidden: str, mode: int) -> bool:
         """Take the hidden file, empty, unless another run has it."""
-        with stopping.delayed(), self._creating():
+        with stopping.delayed(), _beginning, self._creating():
             while True:
                 descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
                 try:
@@ -267,8 +269,13 @@ class Publication:
             output.discard()
 
 
-def discard_all() -> None:
-    """Leave no trace of any file that was not published, whoever is writing it: the process is about to end."""
+def discard_all(*, for_good: bool = False) -> None:
+    """Leave no trace of any file that was not published, whoever is writing it: the process is about to end.
+
+    ``for_good``: no other thread begins one any more.
+    """
+    if for_good:
+        _beginning.acquire(timeout=_PATIENCE_SECONDS)
     for output in list(_unpublished):
         output.discard()
 

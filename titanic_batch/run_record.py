@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from titanic_batch import __version__, metrics
+from titanic_batch import __version__, metrics, stopping
 from titanic_batch.errors import TitanicError
 from titanic_batch.exit_codes import DATA_BROKE_THE_CONTRACT, DONE, INTERRUPTED, TERMINATED, code_of
 from titanic_batch.publishing import Publication, check_creatable, writing
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = "titanic-batch run"
 FORMAT_VERSION = 1
+_WAIT_SECONDS = 5.0  # for another run's record of the same name, which is written in a moment
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn")
 
 
@@ -123,6 +124,7 @@ class RunRecord:
         list of TitanicError
             What could not be written, and why. What can be written then tells of it.
         """
+        stopping.hold()  # there is nothing more to stop
         with self._ending:
             if self.exit_code is not None:
                 return []
@@ -139,7 +141,7 @@ class RunRecord:
     def _write(self, names: Sequence[str | None]) -> list[TitanicError]:
         """Publish the files of these names, none of them where one fails, and return what went wrong."""
         try:
-            with Publication() as publication:
+            with Publication(_WAIT_SECONDS) as publication:
                 for name in filter(None, names):
                     text = self.as_prometheus() if name == self._metrics else self.as_json()
                     file = publication.add(name)
