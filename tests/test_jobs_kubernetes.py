@@ -70,6 +70,7 @@ def test_every_file_begins_with_what_to_change() -> None:
     assert all(path.read_text(encoding="utf-8").startswith("# ") for path in files)
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 @pytest.mark.parametrize("version", ["1.33", kubernetes_validate.latest_version()])
 def test_is_valid_in_every_field(rendered: list[Manifest], version: str) -> None:
@@ -87,6 +88,7 @@ def test_the_check_of_fields_finds_what_is_misspelled_or_unknown() -> None:
         kubernetes_validate.validate(named("CronJob") | {"apiVersion": "batch/v9"}, "1.33", strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_overlay_changes_what_it_shows(rendered: list[Manifest], request: pytest.FixtureRequest) -> None:
     kinds = [manifest["kind"] for manifest in rendered]
@@ -108,6 +110,7 @@ def test_overlay_changes_what_it_shows(rendered: list[Manifest], request: pytest
     assert named("Deployment", rendered)["spec"]["replicas"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_schedule_comes_round_in_a_time_zone_that_exists(rendered: list[Manifest]) -> None:
     spec = named("CronJob", rendered)["spec"]
@@ -204,6 +207,7 @@ def offences(pod: Any) -> list[str]:
     return [name for name, kept in rules.items() if not kept]
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_pods_meet_the_restricted_standard(rendered: list[Manifest]) -> None:
     pods = [pod_of(manifest) for manifest in rendered if manifest["kind"] in {"CronJob", "Job", "Deployment"}]

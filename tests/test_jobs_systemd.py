@@ -49,6 +49,7 @@ def units(tmp_path: Path) -> list[Path]:
     return sorted(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_systemd_finds_no_fault(units: list[Path]) -> None:
     need("systemd-analyze")
@@ -56,6 +57,7 @@ def test_systemd_finds_no_fault(units: list[Path]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_systemd_finds_what_is_misspelled(units: list[Path]) -> None:
     need("systemd-analyze")
@@ -63,6 +65,7 @@ def test_systemd_finds_what_is_misspelled(units: list[Path]) -> None:
     assert "'ProtectHomes'" in run(["systemd-analyze", "verify", *units]).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_service_is_safe_by_systemd_s_own_count(units: list[Path]) -> None:
     need("systemd-analyze")
@@ -71,6 +74,7 @@ def test_service_is_safe_by_systemd_s_own_count(units: list[Path]) -> None:
     assert "SAFE" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_timer_fires_every_night() -> None:
     need("systemd-analyze")
