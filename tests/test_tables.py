@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -259,8 +260,11 @@ def test_full_disk_comes_through_as_it_is(kind: Format) -> None:
 def judged(
     *data: bytes, kind: Format = "csv", names: Sequence[str] = ("in",), block_bytes: int = 2**20
 ) -> list[JudgedBlock]:
-    sources = [table_of(part, kind, block_bytes, name) for part, name in zip(data, names, strict=True)]
-    return list(Judge(CONTRACT, fields=True).judged(sources))
+    with ExitStack() as stack:
+        sources = [
+            stack.enter_context(table_of(part, kind, block_bytes, name)) for part, name in zip(data, names, strict=True)
+        ]
+        return list(Judge(CONTRACT, fields=True).judged(sources))
 
 
 def rejects(blocks: Sequence[JudgedBlock], kind: Format = "csv") -> bytes:
