@@ -93,7 +93,6 @@ def cron(srv: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.machine
 def test_cron_runs_the_job_and_mails_only_where_it_fails(cron: Path, srv: Path) -> None:
     predictions = srv / "good" / "out" / "preds.parquet"
