@@ -322,7 +322,7 @@ def test_a_closed_stream_is_told(tmp_path: Path, source: Path, model_file: Path,
         check=False,
     )
     code, line = {
-        "<&-": (66, "stdin is closed: lead something into it."),
+        "<&-": (66, "stdin is closed: lead a file or a pipe into it, or name a file."),
         ">&-": (73, "stdout is not open for writing: lead it somewhere."),
     }[closed]
     assert (process.returncode, process.stderr) == (code, f"titanic: {line}\n")
