@@ -70,6 +70,7 @@ def test_the_public_names_are_these() -> None:
         _ = titanic_batch.other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "absent"),
     [

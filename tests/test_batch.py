@@ -101,6 +101,7 @@ def test_each_row_gets_a_prediction_in_order(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.parquet"]
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.tuples(

@@ -649,6 +649,7 @@ def test_looking_at_a_model_imports_no_library(model_file: Path) -> None:
     assert not imported(process.stderr) & {"numpy", "pandas", "pandera", "pyarrow", "sklearn", "skops", "joblib"}
 
 
+@pytest.mark.slow
 def test_a_check_needs_no_scikit_learn_and_cannot_be_turned_off(bad_csv: Path) -> None:
     process = run_process(
         *("-X", "importtime", "-m", "titanic_batch", "validate", bad_csv),
@@ -681,6 +682,7 @@ def closed_pipe() -> Iterator[int]:
     os.close(writer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "closed", "exit_code"),
     [
@@ -797,6 +799,7 @@ def test_sigterm_ends_a_run_and_leaves_nothing(tmp_path: Path, model_file: Path)
     assert (tmp_path / "p.csv").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_sigint_ends_a_run_that_waits_for_input(tmp_path: Path) -> None:
     code, output, seconds = stopped_by(
         signal.SIGINT, tmp_path, 40_000, "validate", "in.csv", "--rejects", "r.csv", "--max-rejects", "100%"
@@ -816,6 +819,7 @@ def test_sigterm_ends_a_run_whose_input_stalls_midway(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["in.csv"]
 
 
+@pytest.mark.slow
 def test_a_terminal_is_told_what_was_done(tmp_path: Path, test_csv: Path, model_file: Path) -> None:
     primary, secondary = pty.openpty()
     process = subprocess.Popen(

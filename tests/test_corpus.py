@@ -680,6 +680,7 @@ def secret_files() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", secret_files())
 @pytest.mark.parametrize(
     "report", ["text", *(pytest.param(name, marks=pytest.mark.slow) for name in ("json", "junit", "github"))]

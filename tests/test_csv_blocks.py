@@ -116,6 +116,7 @@ well_quoted_rows = st.lists(
 # Cutting
 
 
+@pytest.mark.slow
 @given(csvs | well_quoted_rows, st.integers(1, 60))
 @example(b'1,2\n3,4\r5,"6', 100)
 @example(b'1,2\r3,4\r5,"6\r', 3)
@@ -248,6 +249,7 @@ FIELDS = st.sampled_from([*ODD_FIELDS, "male", "0", "-0.0", "\U0010ff80"]) | st.
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.fixed_dictionaries({"Pclass": FIELDS, "Sex": FIELDS, "Age": FIELDS, "Name": FIELDS}), max_size=5))
 @settings(max_examples=60)
 def test_row_is_the_same_alone_and_beside_any_other(changes: list[dict[str, str]]) -> None:

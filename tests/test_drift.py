@@ -296,6 +296,7 @@ def test_a_run_says_what_moved_and_goes_on(titanic: Titanic, fitted: Path, test_
     assert len(pd.read_csv("p.csv")) == 222
 
 
+@pytest.mark.slow
 def test_a_run_that_may_not_move_so_far_publishes_nothing(titanic: Titanic, fitted: Path, test_csv: Path) -> None:
     assert titanic("score", test_csv, "-o", "p.csv", "-m", fitted, "--max-psi", "0").exit_code == 0
     before = Path("p.csv").read_bytes()

@@ -123,6 +123,7 @@ def test_a_pipeline_is_not_really_better_than_itself(
     assert (found.difference.value, found.p_value, found.is_real) == (0, 1, False)
 
 
+@pytest.mark.slow
 def test_equally_good_pipelines_are_hardly_ever_called_different() -> None:
     # They differ in their seeds.
     rng = np.random.default_rng(3)

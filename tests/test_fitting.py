@@ -71,6 +71,7 @@ def test_the_command_fits_what_the_library_fits(fitted: tuple[Path, str], refere
     assert loaded.manifest["training"] == reference.manifest["training"], "the way to the frame leaves no trace"
 
 
+@pytest.mark.slow
 def test_without_a_file_the_packaged_passengers_are_fitted_on(titanic: Titanic, fitted: tuple[Path, str]) -> None:
     result = titanic("fit")
     assert result.exit_code == 0
@@ -182,6 +183,7 @@ def test_parameters_and_seed_are_those_given(titanic: Titanic) -> None:
     assert (manifest["parameters"]["n_estimators"], manifest["parameters"]["max_depth"], manifest["seed"]) == (3, 2, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -208,6 +210,7 @@ def test_few_rows_are_fitted_without_a_word(titanic: Titanic) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_good_enough_is_not_saved(titanic: Titanic, model_file: Path) -> None:
     Path("model.skops").write_bytes(model_file.read_bytes())
     options = ["--param", "n_estimators=3", "-o", "model.skops"]

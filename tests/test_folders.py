@@ -156,6 +156,7 @@ def scored(titanic: Titanic, *options: str) -> set[str]:
     return {Path(one["name"]).name for one in inputs if one["status"] == "succeeded"}
 
 
+@pytest.mark.slow
 def test_what_is_done_is_skipped_and_the_rest_is_done(
     titanic: Titanic, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_file: Path
 ) -> None:
@@ -219,6 +220,7 @@ def test_a_failing_input_is_tried_again(titanic: Titanic, tmp_path: Path) -> Non
 # Shards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["in/**/*.csv*", "in/*.parquet"])
 @pytest.mark.parametrize("count", [2, 3])
 def test_shards_leave_what_one_run_leaves(

@@ -28,6 +28,7 @@ def test_seeds_end_as_they_must(data: bytes, kind: Any) -> None:
     check(Case(data, kind))
 
 
+@pytest.mark.slow
 def test_fuzzer_finds_an_exception_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> RunReport:
         raise ZeroDivisionError

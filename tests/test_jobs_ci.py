@@ -94,6 +94,7 @@ def test_workflow_passes_good_data(repository: Path) -> None:
     assert summary.count("rows, 0 rejected (passed)") == 3
 
 
+@pytest.mark.slow
 def test_workflow_fails_bad_data_and_annotates_each_bad_row(repository: Path) -> None:
     spoil(repository / "data" / "test.csv")
     done, summary = run_workflow(repository)
@@ -132,6 +133,7 @@ def test_hook_passes_good_files_even_if_they_share_keys(repository: Path) -> Non
     assert done.stdout == "data/test.csv: 418 rows, 0 rejected\ndata/holdout.csv: 418 rows, 0 rejected\n"
 
 
+@pytest.mark.slow
 def test_hook_fails_a_bad_file_whatever_stands_beside_it(repository: Path) -> None:
     (repository / "data" / "a name with blanks.csv").write_bytes((repository / "data" / "test.csv").read_bytes())
     spoil(repository / "data" / "a name with blanks.csv")

@@ -168,6 +168,7 @@ def expected(*tables: Kinds) -> tuple[list[tuple[int, int, Reasons]], list[Row]]
     return rows, accepted
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(kinds_of_text, max_size=3), st.sampled_from([1, 2, 4]), st.sampled_from([1, 100, 300, 2**20]))
 def test_rows_come_to_what_a_plain_model_says(tables: list[Kinds], jobs: int, block_bytes: int) -> None:
@@ -202,6 +203,7 @@ def typed_even_if_bad(rows: Kinds) -> pa.Table:
     return pa.table({name: values(name, kind) for name, kind in CONTRACT.types.items()})
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(kinds, st.integers(1, 9))
 def test_parquet_comes_to_the_same_as_csv(rows: Kinds, group: int) -> None:
@@ -230,6 +232,7 @@ def at_once(mixed: list[bytes]) -> Judged:
     return judged(*mixed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 @pytest.mark.parametrize("block_bytes", [500, 20_000])
 def test_blocks_and_threads_change_nothing(mixed: list[bytes], at_once: Judged, jobs: int, block_bytes: int) -> None:
@@ -334,6 +337,7 @@ def scorer() -> Scorer:
     return Scorer(build_pipeline(n_estimators=5).fit(frame, labels.astype(int)))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(kinds_of_text, st.sampled_from([1, 2]), st.sampled_from([1, 200, 2**20]))
 def test_scores_are_those_of_the_valid_rows_alone(scorer: Scorer, rows: Kinds, jobs: int, block_bytes: int) -> None:

@@ -104,6 +104,7 @@ def test_numbers_are_as_they_were(ours: pd.DataFrame, named: pd.DataFrame, colum
     assert ours[column].tolist() == named[column].tolist()
 
 
+@pytest.mark.slow
 def test_features_are_as_accurate_as_the_notebooks(
     passengers: pd.DataFrame, encoded: pd.DataFrame, ours: pd.DataFrame
 ) -> None:

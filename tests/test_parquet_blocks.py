@@ -49,6 +49,7 @@ def read_all(path: str, types: dict[str, pa.DataType | None]) -> pa.Table:
 # Cutting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 7, 100, 333, ROWS])
 @pytest.mark.parametrize(("block_rows", "max_group_rows"), [(1, 1), (50, 120), (300, 400), (2**18, 2**20)])
 def test_rows_are_the_same_however_they_are_grouped(

@@ -111,6 +111,7 @@ def test_the_margin_is_what_a_new_model_may_fall_short_by(
     assert fit(client, TRAIN.read_bytes()).status_code == status
 
 
+@pytest.mark.slow
 def test_one_fit_at_a_time(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -156,6 +157,7 @@ def test_other_media_types_are_refused(client: FlaskClient) -> None:
     assert fit(client, b"[]", kind="application/json").status_code == 415
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_saved_is_told_without_a_path(
     client: FlaskClient, holder: ModelHolder, tmp_path: Path
 ) -> None:

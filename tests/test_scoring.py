@@ -182,6 +182,7 @@ def test_scores_of_linear_models_are_the_same_but_for_rounding(
         np.testing.assert_allclose(found.probability, wanted.probability, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.data())
 def test_any_cut_and_any_order_give_the_same_bits(fitted: Callable[[str], Pipeline], data: st.DataObject) -> None:

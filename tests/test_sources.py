@@ -425,6 +425,7 @@ def test_gzip_with_any_byte_changed_gives_the_rows_or_is_damaged() -> None:
         data[place] ^= 0x10
 
 
+@pytest.mark.slow
 def test_parquet_with_any_byte_changed_ends_in_rows_or_in_words() -> None:
     data = bytearray(PARQUET)
     for place in range(0, len(data), 3):

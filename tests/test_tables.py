@@ -237,6 +237,7 @@ class Full(io.RawIOBase):
         return len(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_full_disk_comes_through_as_it_is(kind: Format) -> None:
     def write(room: int) -> None:

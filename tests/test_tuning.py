@@ -79,6 +79,7 @@ def test_a_search_is_one_of_two() -> None:
         parse_search("random")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("watched", [True, False])
 def test_a_grid_search_finds_what_scikit_learns_does(
     passengers: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, watched: bool
@@ -94,6 +95,7 @@ def test_a_grid_search_finds_what_scikit_learns_does(
     assert steps == ([(5, 12), (10, 12), (12, 12)] if watched else [])
 
 
+@pytest.mark.slow
 def test_a_fixed_parameter_is_not_searched_for(passengers: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "NOTEBOOK_GRID", SMALL_GRID)
     X, y = features_of(passengers), passengers["Survived"].to_numpy()

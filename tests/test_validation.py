@@ -138,6 +138,7 @@ def test_label_has_its_own_contract() -> None:
 TEXTS = {column: st.sampled_from([*ACCEPTED[column], *chain(*REJECTED[column].values())]) for column in ACCEPTED}
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.lists(st.fixed_dictionaries(TEXTS), min_size=1, max_size=3))
 def test_row_is_judged_the_same_alone_and_beside_any_other(rows: list[dict[str, str]]) -> None:
@@ -185,6 +186,7 @@ def test_rule_that_reading_and_a_check_find_broken_stands_there_once() -> None:
     assert found(rows) == [(OUT_OF_RANGE, "SibSp", [0, 1, 2])]
 
 
+@pytest.mark.slow
 def test_more_distinct_texts_than_are_remembered() -> None:
     cabins = np.char.add("C", np.arange(120_000).astype(str)).astype(object)
     cabins[[7, 119_999]] = "Z1"
@@ -206,6 +208,7 @@ print(json.dumps([CONTRACT.digest, [[problem.rule, problem.column, problem.rows.
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables",
     [
@@ -379,6 +382,7 @@ fractions = st.none() | st.sampled_from([-0.0, -0.5, 0.0, 120.0, 120.5, 1000.0, 
 words = st.sampled_from([None, "male", "female", "Male", "C85", "T", "H", "xA", "A\nB"])
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.fixed_dictionaries(
