@@ -194,7 +194,9 @@ def test_of_a_pickle_nothing_but_its_digest_is_known(tmp_path: Path) -> None:
 def test_a_missing_file_is_told_by_its_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError) as caught:
         read_artifact(str(tmp_path / name))
-    assert str(caught.value) == f"the model {tmp_path / name} can't be read (No such file or directory): check --model."
+    assert (
+        str(caught.value) == f"the model {tmp_path / name} can't be read (No such file or directory): check its name."
+    )
 
 
 def test_a_folder_is_no_model(tmp_path: Path) -> None:

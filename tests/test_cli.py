@@ -862,7 +862,8 @@ def test_a_server_answers_until_it_is_told_to_stop(tmp_path: Path, model_file: P
         assert answer.endswith(b"\r\n\r\npong")
         server.send_signal(signal.SIGTERM)
         out, err = server.communicate(timeout=TIMEOUT)
-        assert (server.returncode, out, err) == (0, "", "")
+        assert (server.returncode, out) == (0, "")
+        assert err == f"titanic: serving {model_file} on http://127.0.0.1:{port}\n"
     finally:
         server.kill()
         server.communicate()

@@ -116,8 +116,8 @@ def test_the_gravest_exit_code_counts(titanic: Titanic, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["in/0.csv", "-o", "p.csv", "--resume"], "--resume and --shard are for a folder as the output"),
-        (["in/0.csv", "-o", "p.csv", "--shard", "0/2"], "--resume and --shard are for a folder as the output"),
+        (["in/0.csv", "-o", "p.csv", "--resume"], "--resume and --shard need a folder as the output"),
+        (["in/0.csv", "-o", "p.csv", "--shard", "0/2"], "--resume and --shard need a folder as the output"),
         (["in", "-o", "out/", "--shard", "2/2"], "--shard 2/2 is no shard"),
         (["in", "-o", "out/", "--shard", "auto"], "needs JOB_COMPLETION_INDEX and TITANIC_SHARD_COUNT"),
         (["in", "-o", "out/", "--rejects", "r.csv"], "rejects go to its _rejects"),

@@ -31,11 +31,12 @@ def artifact(manifest: dict[str, Any] | None, name: str = "model.skops") -> Arti
 
 
 def test_a_fit_is_one_table() -> None:
-    report = FitReport(Model(), "model.skops", evaluation(891), evaluation(418), html="model.html")
+    report = FitReport(Model(), "model.skops", evaluation(891), {"max_depth": 3}, evaluation(418), html="model.html")
     assert fit_text(report) == (
         "evaluated by                rows  accuracy                log loss   Brier\n"
         "10-fold cross-validation     891  0.8000 (0.750-0.850)      0.4000  0.1200\n"
         "holdout                      418  0.8000 (0.750-0.850)      0.4000  0.1200\n"
+        "chosen: max_depth 3\n"
         "saved: model.skops\n"
         "report: model.html"
     )

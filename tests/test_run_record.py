@@ -100,7 +100,11 @@ def test_the_record_is_as_open_as_the_umask_says_and_comes_last(titanic: Titanic
         (["in.csv", "-o", "p.csv"], 65, "1 of 20 rows rejected, 0 allowed (not_allowed Pclass: 1): no predictions"),
         (["empty.csv", "-o", "p.csv"], 65, "empty.csv is empty: not even a header."),
         (["gone.csv", "-o", "p.csv"], 66, "gone.csv does not exist: check the path."),
-        (["in.csv", "-o", "gone/p.csv"], 73, "gone/p.csv can't be created (No such file or directory)."),
+        (
+            ["in.csv", "-o", "gone/p.csv"],
+            73,
+            "gone/p.csv can't be created (No such file or directory): make the folder gone first.",
+        ),
         (["good.csv", "-o", "/dev/full", "--output-format", "csv"], 74, "writing /dev/full failed (No space left"),
         (["in.csv", "-o", "held.csv"], 75, "held.csv is being written by another run: try again later."),
         (["in.csv", "-o", "p.csv", "-m", "gone.skops"], 78, "the model gone.skops can't be read"),
@@ -166,7 +170,9 @@ def test_a_model_is_not_overwritten_by_the_record(titanic: Titanic, source: Path
 def test_a_record_that_cannot_be_created_is_told_before_any_work(titanic: Titanic, source: Path, option: str) -> None:
     result = titanic("score", source, "-o", "p.csv", option, "gone/r", "--max-rejects", 1)
     assert result.exit_code == 73
-    assert result.stderr == "titanic: gone/r can't be created (No such file or directory).\n"
+    assert (
+        result.stderr == "titanic: gone/r can't be created (No such file or directory): make the folder gone first.\n"
+    )
     assert os.listdir() == ["in.csv"]
 
 

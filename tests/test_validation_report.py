@@ -367,7 +367,10 @@ def test_report_can_go_to_a_file_instead(report: str, titanic: Titanic) -> None:
 def test_report_that_cannot_be_written_is_an_error(titanic: Titanic) -> None:
     done = titanic("validate", "good.csv", "-o", "no/such/folder/report.txt")
     assert done.exit_code == 73
-    assert done.stderr == "titanic: no/such/folder/report.txt can't be created (No such file or directory).\n"
+    assert done.stderr == (
+        "titanic: no/such/folder/report.txt can't be created (No such file or directory): "
+        "make the folder no/such/folder first.\n"
+    )
 
 
 @pytest.mark.parametrize("taken", ["bad.csv", "./bad.csv", "rejects.csv"])

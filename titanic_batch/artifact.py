@@ -96,7 +96,7 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         with open(name, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise ModelError(f"the model {name} can't be read ({error.strerror}): check --model.") from None
+        raise ModelError(f"the model {name} can't be read ({error.strerror}): check its name.") from None
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")

@@ -143,15 +143,23 @@ _REPORTS = "Reports for people and machines"
 
 # Options that several commands share.
 InputsArgument = Annotated[
-    list[str], typer.Argument(help="Files, folders or globs of CSV or Parquet; - is stdin.", show_default=False)
+    list[str],
+    typer.Argument(
+        help="Files, folders (the files directly in them) or globs of CSV or Parquet; - is stdin.", show_default=False
+    ),
 ]
 InputFormat = Annotated[
     str | None,
     typer.Option(help="csv, csv.gz, csv.zst or parquet, whatever the inputs are called.", show_default=False),
 ]
-MaxRejects = Annotated[str, typer.Option(help="Rejected rows to bear: a number, or a share such as 2.5%.")]
+MaxRejects = Annotated[str, typer.Option(help="How many rejected rows to tolerate: a number, or a share such as 2.5%.")]
 MinRows = Annotated[int, typer.Option(min=0, help="Fail if there are fewer rows.")]
-Rejects = Annotated[str | None, typer.Option(help="Write rejected rows here, with reasons.", show_default=False)]
+Rejects = Annotated[
+    str | None,
+    typer.Option(
+        help="Write rejected rows here, with reasons. Default for score: OUTPUT.rejects.csv.", show_default=False
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, help="Threads. Default: the cores this process may use.", show_default=False),
@@ -285,12 +293,14 @@ def score(
     ] = 0,
     report: Annotated[
         str | None,
-        typer.Option(help="Write what was done here, as JSON.", show_default=False, rich_help_panel=_REPORTS),
+        typer.Option(
+            help="Write a report of the run to this file, as JSON.", show_default=False, rich_help_panel=_REPORTS
+        ),
     ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Write how the run went here, for Prometheus' textfile collector.",
+            help="Write metrics of the run to this file, for Prometheus' textfile collector.",
             show_default=False,
             rich_help_panel=_REPORTS,
         ),
@@ -319,7 +329,7 @@ def score(
 
         output_as = _format(output_format, "--output-format")
         if not is_folder(output) and (resume or shard is not None):
-            raise errors.UsageError(f"--resume and --shard are for a folder as the output: {output}/ would be one.")
+            raise errors.UsageError("--resume and --shard need a folder as the output: end its name with /.")
         part = None if shard is None else Shard.parse(shard)
         given = batch.Inputs(
             names=inputs,
@@ -413,11 +423,14 @@ def _say_outcome(report: RunReport, of: str = "") -> None:
 def validate(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, folders or globs of CSV or Parquet; - is stdin.", show_default=False),
+        typer.Argument(
+            help="Files, folders (the files directly in them) or globs of CSV or Parquet; - is stdin.",
+            show_default=False,
+        ),
     ] = None,
     labelled: Annotated[bool, typer.Option("--labelled", help="Check the label too, as fit does.")] = False,
     report_format: Annotated[
-        str, typer.Option("--format", help="Of the report: text, json, junit or github.")
+        str, typer.Option("--format", help="Format of the report: text, json, junit or github.")
     ] = "text",
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write the report here, not to stdout.", show_default=False)
@@ -487,7 +500,10 @@ def fit(
         str | None, typer.Option(help="Labelled passengers to evaluate on that are not fitted on.", show_default=False)
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Search the notebook's grid for the best parameters.")] = False,
-    search: Annotated[str, typer.Option(help="With --tune: grid tries all on all rows, halving is faster.")] = "grid",
+    search: Annotated[
+        str | None,
+        typer.Option(help="With --tune: grid (default) tries all on all rows, halving is faster.", show_default=False),
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option(help="Set a parameter of the forest: name=value. Repeatable.", show_default=False),
@@ -513,10 +529,12 @@ def fit(
     from titanic_batch import batch, fitting, reports, tuning
     from titanic_batch.pipeline import DEFAULT_SEED
 
+    if search is not None and not tune:
+        raise errors.UsageError(f"--search {search} says how to search: add --tune.")
     plan = fitting.Plan(
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=tuning.parse_parameters(param or ()),
-        search=tuning.parse_search(search) if tune else None,
+        search=tuning.parse_search(search or "grid") if tune else None,
         min_accuracy=min_accuracy,
         compare=compare,
         html=report,
@@ -572,7 +590,13 @@ def serve(
     if access_log:
         _log_access()
     _on_signals(lambda _: server.stop())
-    web.serve(server, holder, _announce)
+
+    def announce(model: Model) -> None:
+        _announce(model)
+        at = f"[{host}]" if ":" in host else host
+        _say(f"serving {model.source} on http://{at}:{server.port}")
+
+    web.serve(server, holder, announce)
 
 
 @app.command(epilog="Example: titanic inspect model.skops")

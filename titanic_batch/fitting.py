@@ -38,12 +38,14 @@ from titanic_batch.tuning import Search, Tried, search_parameters
 class FitReport:
     """What was fitted, how good it is, and where it was saved.
 
-    ``failure`` tells why nothing was saved; None: it was. ``comparisons`` are with another model, one a metric.
+    ``found`` are the parameters that a search chose. ``comparisons`` are with another model, one a metric. ``failure``
+    tells why nothing was saved; None: it was.
     """
 
     model: Model
     output: str
     cross_validation: Evaluation
+    found: Mapping[str, Any] = field(default_factory=dict)
     holdout: Evaluation | None = None
     comparisons: Sequence[Comparison] = ()
     full: FullEvaluation | None = None
@@ -154,12 +156,13 @@ def _fitted(
 ) -> FitReport:
     X, y = features_of(passengers), passengers[LABEL].to_numpy()
     parameters = dict(plan.parameters)
+    found: Mapping[str, Any] = {}
     if plan.search is not None:
         check_count(y)
         found = search_parameters(X, y, plan.seed, jobs, search=plan.search, fixed=parameters, tried=tried)
-        parameters = found | parameters
+        parameters = {**found, **parameters}
     model, evaluation = fit_and_evaluate(passengers, plan.seed, parameters)
-    report = FitReport(model, output, evaluation)
+    report = FitReport(model, output, evaluation, found)
     metrics = model.manifest["metrics"]
     if held_out is not None:
         report.holdout = model.evaluate(held_out)

@@ -187,7 +187,10 @@ def _check(units: Sequence[Unit], inputs: Inputs, folder: str) -> None:
         for name in (unit.output, unit.rejects):
             place = os.path.realpath(name)
             if place in written:
-                raise UsageError(f"{name} would be written twice, for {written[place]} and {unit.source.name}.")
+                raise UsageError(
+                    f"{name} would be written twice, for {written[place]} and {unit.source.name}: "
+                    "name each input once, or score them into different folders."
+                )
             written[place] = unit.source.name
     inside = os.path.join(os.path.realpath(folder), "")
     for unit in units:

@@ -135,7 +135,8 @@ class Output:
         except OSError as error:
             if error.errno in _FULL:
                 raise _failed(self.name, error) from None
-            raise OutputError(f"{self.name} can't be created ({error.strerror}).") from None
+            hint = f": make the folder {os.path.dirname(self.name)} first" if error.errno == errno.ENOENT else ""
+            raise OutputError(f"{self.name} can't be created ({error.strerror}){hint}.") from None
 
     def finish(self) -> None:
         """Bring the content to the disk, so that only renaming is left to do.

@@ -21,6 +21,8 @@ def fit_text(report: FitReport) -> str:
         rows.append(("holdout", report.holdout))
     lines = [f"{'evaluated by':<26}{'rows':>6}  {'accuracy':<24}{'log loss':>8}{'Brier':>8}"]
     lines += [_evaluation_line(name, evaluation) for name, evaluation in rows]
+    if report.found:
+        lines += [f"chosen: {', '.join(f'{name} {value}' for name, value in sorted(report.found.items()))}"]
     lines += [_comparison_line(comparison) for comparison in report.comparisons]
     if report.failure is None:
         lines += [f"saved: {report.output}"]

@@ -104,7 +104,7 @@ class Contract:
             "title": self._schema.name,
             "type": "object",
             "properties": {name: _json_schema(column, self.types[name]) for name, column in columns.items()},
-            "required": [name for name, column in columns.items() if not column.nullable],
+            "required": list(columns),
         }
 
     def rules(self) -> list[tuple[str, str | None]]:
