@@ -311,6 +311,18 @@ def test_a_kept_column_of_a_parquet_keeps_its_type_unless_inputs_differ(tmp_path
     assert pq.read_table(tmp_path / "two.parquet")["note"].to_pylist() == ["0", "1", "n0"]
 
 
+def test_a_kept_column_that_a_csv_cannot_hold_becomes_text(tmp_path: Path) -> None:
+    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))
+    table = table.append_column("many", pa.array([[1, 2], None])).append_column("raw", pa.array([b"a", b"\xff"]))
+    pq.write_table(table, tmp_path / "in.parquet")
+    columns = replace(COLUMNS, keep=["many", "raw"])
+    for output in ("out.csv", "out.parquet"):
+        score(Inputs([str(tmp_path / "in.parquet")]), CONTRACT, columns, str(tmp_path / output))
+    kept = pa.csv.read_csv(tmp_path / "out.csv").select(["many", "raw"]).to_pydict()
+    assert kept == {"many": ["[1, 2]", ""], "raw": ["b'a'", "b'\\xff'"]}
+    assert pq.read_table(tmp_path / "out.parquet").select(["many", "raw"]).equals(table.select(["many", "raw"]))
+
+
 @pytest.mark.parametrize("keep", [["id"], ["large"], ["Probability"], ["note", "note"]])
 def test_a_column_is_not_written_twice(tmp_path: Path, keep: list[str]) -> None:
     path = tmp_path / "in.csv"

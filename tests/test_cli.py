@@ -708,6 +708,32 @@ def test_a_closed_stream_matters_only_where_it_is_used(
         assert (tmp_path / "r.txt").read_text() == "p.csv: 418 rows, 0 rejected\n"
 
 
+@pytest.mark.parametrize(("limit", "exit_code"), [("5", 0), ("0", 65)])
+def test_what_cannot_be_said_changes_nothing(
+    model_file: Path, test_csv: Path, tmp_path: Path, limit: str, exit_code: int
+) -> None:
+    (tmp_path / "p.csv").write_bytes(test_csv.read_bytes().replace(b",male,", b",Male,", 2))
+    arguments = ["score", "p.csv", "-o", "out.csv", "-m", str(model_file), "--max-rejects", limit]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "titanic_batch", *arguments], cwd=tmp_path, stderr=full)
+    assert done.returncode == exit_code
+    assert (tmp_path / "out.csv").exists() == (exit_code == 0)
+
+
+def test_a_message_is_one_line_whatever_a_file_is_called(titanic: Titanic) -> None:
+    result = titanic("score", "a\nb\x1b.csv", "-o", "out.csv")
+    assert (result.exit_code, result.stderr) == (66, "titanic: a\\nb\\x1b.csv does not exist: check the path.\n")
+
+
+def test_no_folder_for_temporary_files_is_needed_for_little(test_csv: Path) -> None:
+    script = (
+        "import tempfile\ntempfile._candidate_tempdir_list = lambda: []\nfrom titanic_batch.cli import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "validate", str(test_csv)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{test_csv}: 418 rows, 0 rejected\n"
+
+
 def test_a_reader_that_goes_away_ends_the_run_quietly(model_file: Path) -> None:
     with closed_pipe() as stdout:
         process = run_process("-m", "titanic_batch", "inspect", model_file, stdout=stdout)

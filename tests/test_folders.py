@@ -125,6 +125,8 @@ def test_the_gravest_exit_code_counts(titanic: Titanic, tmp_path: Path) -> None:
         (["in", "-o", "in"], "lies in the output folder"),
         (["in/0.csv", "in/*.csv", "-o", "out/"], "out/0.csv would be written twice, for in/0.csv and in/0.csv"),
         (["in/0.csv", "more/0.csv", "-o", "out/"], "out/0.csv would be written twice, for in/0.csv and more/0.csv"),
+        (["in/*/../../more/0.csv", "-o", "out/deep/"], "in/sub/../../more/0.csv has no place below out/deep/"),
+        (["in", "-o", "linked/"], "in/0.csv is an input and would be overwritten"),
         (["in", "-o", "out/", "--report", "in/0.csv"], "in/0.csv is an input and would be overwritten"),
         (["in", "-o", "out/", "--report", "out/0.csv"], "out/0.csv is named for two outputs"),
         (["in", "-o", "out/", "--report", "r", "--metrics", "./r"], "is named for two outputs"),
@@ -137,6 +139,9 @@ def test_what_contradicts_itself_is_wrong_usage(
         monkeypatch.delenv(name, raising=False)
     write(tmp_path / "more" / "0.csv", 1, 5)
     (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "sub").mkdir(exist_ok=True)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "1.csv").symlink_to(tmp_path / "in" / "0.csv")
     before = content(tmp_path)
     result = titanic("score", *arguments)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr

@@ -309,6 +309,8 @@ def test_data_without_a_header_is_told_and_shows_no_value(tmp_path: Path) -> Non
     text = message(DataError, CSV.partition(b"\n")[2], tmp_path / "in.csv")
     names = ", ".join(COLUMNS)
     assert text == f"the first line names none of the columns {names}: is the header missing?"
+    near = message(DataError, b"1,3,male,22,1,0,7.25,,Gabin\n", tmp_path / "in.csv")
+    assert near == text
     repeated = message(DataError, b"8675309,8675309,8675309\n", tmp_path / "in.csv")
     assert repeated == text
 

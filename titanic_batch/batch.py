@@ -21,7 +21,7 @@ from titanic_batch.drift import Drift
 from titanic_batch.errors import DataError, UsageError
 from titanic_batch.file_names import check_names
 from titanic_batch.judging import Judge, JudgedBlock
-from titanic_batch.parquet_blocks import as_text
+from titanic_batch.parquet_blocks import as_text, is_binary
 from titanic_batch.publishing import PRIVATE, STDOUT, Publication, PublishedFile, is_stream, writing
 from titanic_batch.sources import Format, InputTable, Source, find_sources, format_of
 from titanic_batch.tables import RejectsWriter, TableWriter
@@ -248,12 +248,17 @@ class PredictedColumns:
         if twice := {name for name in written if written.count(name) > 1}:
             raise UsageError(f"{', '.join(sorted(twice))} is written anyway, or kept twice: leave it out of --keep.")
 
-    def schema(self, contract: Contract, tables: Sequence[InputTable]) -> pa.Schema:
-        """Return the schema of predictions; kept columns are as they stand in the tables, text where these differ."""
+    def schema(self, contract: Contract, tables: Sequence[InputTable], output_format: Format) -> pa.Schema:
+        """Return the schema of predictions.
+
+        Kept columns are as they stand in the tables; text where these differ, or where a CSV can't hold the like.
+        """
         fields = [(contract.key, contract.types[contract.key])]
         for name in self.keep:
             kinds = {contract.types.get(name) or table.type_of(name) for table in tables}
             kind = kinds.pop() if len(kinds) == 1 else pa.string()
+            if output_format != "parquet" and (pa.types.is_nested(kind) or is_binary(kind)):
+                kind = pa.string()
             fields.append((name, pa.string() if kind == STRING else kind))
         fields += [(self.label, pa.int8()), (PROBABILITY, pa.float64())]
         return pa.schema(fields, metadata=dict(self.provenance))
@@ -308,7 +313,7 @@ def score(
         judge = Judge(contract, lambda rows: columns.of(rows, schema), columns.keep, fields=rejects is not None)
         with report.timed("open"):
             tables = _opened(sources, judge, stack, report, digest=inputs.detailed)
-        schema = columns.schema(contract, tables)
+        schema = columns.schema(contract, tables, output_format)
         rejects_file.begin(tables, stack)
         with writing(predictions.name):
             writer = stack.enter_context(TableWriter(predictions.file, output_format, schema))

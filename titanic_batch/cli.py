@@ -11,6 +11,7 @@ import gc
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -52,6 +53,7 @@ _STOPPED_BY = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 _GRACE_SECONDS = 1.0
 _LAST_SECONDS = 0.8
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # of a file's name, say, that would be a second line
 _M_ARENA_MAX = -8  # glibc's malloc.h
 
 
@@ -730,7 +732,10 @@ def _say(message: str, level: str = "info", **more: object) -> None:
         line = json.dumps(told)
     else:
         line = f"titanic: {message}"
-    print(line, file=sys.stderr, flush=True)
+    try:
+        print(_CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), line), file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told, and what was done stays done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @contextmanager

@@ -194,8 +194,13 @@ def _check(units: Sequence[Unit], inputs: Inputs, folder: str) -> None:
             written[place] = unit.source.name
     inside = os.path.join(os.path.realpath(folder), "")
     for unit in units:
-        if os.path.realpath(unit.source.name).startswith(inside):
-            raise UsageError(f"{unit.source.name} is an input and lies in the output folder: name another folder.")
+        source = unit.source.name
+        if os.path.normpath(unit.name).startswith(os.pardir):
+            raise UsageError(f"{source} has no place below {folder}: name the folder that it is in.")
+        if (place := os.path.realpath(source)).startswith(inside):
+            raise UsageError(f"{source} is an input and lies in the output folder: name another folder.")
+        if place in written:
+            raise UsageError(f"{source} is an input and would be overwritten: name another folder.")
     check_names(inputs.names, inputs.also_written)
     for other in inputs.also_written:
         if os.path.realpath(other) in written:

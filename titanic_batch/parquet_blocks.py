@@ -135,14 +135,15 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         )
 
 
-def _is_binary(found: pa.DataType) -> bool:
+def is_binary(found: pa.DataType) -> bool:
+    """Tell whether an Arrow type holds bytes that need not be text."""
     kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return any(is_kind(found) for is_kind in kinds)
 
 
 def _escaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return any Arrow column as strings, text and bytes as `columns.escape` leaves them."""
-    if not is_text(column.type) and not _is_binary(column.type):
+    if not is_text(column.type) and not is_binary(column.type):
         return as_text(column)
     raw = column.cast(pa.string(), safe=False).cast(pa.binary()).to_pylist()
     return pa.chunked_array(

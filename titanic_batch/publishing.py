@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 from titanic_batch import stopping
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
@@ -32,6 +33,7 @@ from titanic_batch.errors import OutputBusyError, OutputError, TransferError
 STDOUT = "-"
 PRIVATE = 0o600
 _OPEN = 0o666  # less the umask
+_SPOOLED_BYTES = 2**20
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 0.2  # whoever only clears up or checks holds a file for a moment
 _SUFFIX = ".partial"
@@ -87,7 +89,8 @@ class Output:
         if self.is_stream:
             self._target = target
             self._descriptor = _open_descriptor(target, self.name)
-            self.file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed by publish() or discard()
+            # Little stays in memory: there may be no folder for temporary files. Closed by publish() or discard().
+            self.file: BinaryIO = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
         else:
             self._target = os.path.realpath(target)
             if os.path.isdir(self._target):
@@ -135,7 +138,8 @@ class Output:
         except OSError as error:
             if error.errno in _FULL:
                 raise _failed(self.name, error) from None
-            hint = f": make the folder {os.path.dirname(self.name)} first" if error.errno == errno.ENOENT else ""
+            folder = os.path.dirname(self.name)
+            hint = f": make the folder {folder} first" if error.errno == errno.ENOENT and folder else ""
             raise OutputError(f"{self.name} can't be created ({error.strerror}){hint}.") from None
 
     def finish(self) -> None:
@@ -153,12 +157,11 @@ class Output:
     def described(self, *, digest: bool) -> PublishedFile:
         """Return what the content is, once it is finished."""
         with writing(self.name):
-            size = os.fstat(self.file.fileno()).st_size
+            size = self.file.seek(0, os.SEEK_END)
             sha256 = None
             if digest:
-                with open(self.file.fileno(), "rb", closefd=False) as file:
-                    file.seek(0)
-                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                self.file.seek(0)
+                sha256 = hashlib.file_digest(cast(io.BufferedRandom, self.file), "sha256").hexdigest()
         return PublishedFile(self.name, size, sha256)
 
     def withdraw(self) -> None:

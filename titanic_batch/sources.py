@@ -303,7 +303,9 @@ class InputTable:
                 if delimiter in self.names[0]:
                     return f"its fields are separated by {name}: separate them by commas."
         folded = {name.casefold(): name for name in self.names}
-        near = {name: difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75) for name in missing}
+        # Where no column is there, the names may be the values of a first row: then only their case may differ.
+        cutoff = 0.75 if len(missing) < of else 1.0
+        near = {name: difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff) for name in missing}
         if len(missing) == of and not any(near.values()) and self.source.format != "parquet":
             return f"the first line names none of the columns {', '.join(missing)}: is the header missing?"
         parts = [f"{name} (nearest: {folded[near[name][0]]})" if near[name] else name for name in missing]
