@@ -131,6 +131,24 @@ def test_an_arrow_column_that_is_there_twice_is_refused(client: FlaskClient, nam
     assert status(client, arrow_bytes(doubled), ARROW) == 400
 
 
+def test_an_arrow_stream_may_have_very_many_columns(small_model: Model) -> None:
+    client = create_app(small_model).test_client()
+    table = typed(passengers(1))
+    names = [f"c{place}" for place in range(10_000)]
+    nothing = [pa.nulls(1, pa.int8())] * len(names)
+    wide = pa.table([*table.columns, *nothing], names=[*table.column_names, *names])
+    assert status(client, arrow_bytes(wide), ARROW) == 200
+    doubled = pa.table([*wide.columns, *nothing[:2]], names=[*wide.column_names, "c7", "Age"])
+    answer = client.post("/predict", data=arrow_bytes(doubled), content_type=ARROW)
+    assert answer.get_json()["detail"] == "the body: column Age, c7 is there more than once."
+
+
+def test_rows_with_a_column_of_their_own_each_are_no_square(small_model: Model) -> None:
+    rows = [{name: value for name, value in ROW.items() if name != "Cabin"} | {f"n{key}": 1} for key in range(10_000)]
+    answer = create_app(small_model).test_client().post("/predict", json=rows)
+    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")
+
+
 @given(st.integers(0, 700), st.binary(min_size=1, max_size=4))
 @settings(max_examples=80)
 def test_a_damaged_arrow_stream_harms_nobody(client: FlaskClient, place: int, damage: bytes) -> None:

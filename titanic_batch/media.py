@@ -12,6 +12,7 @@ import json
 import math
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -198,13 +199,16 @@ def table_of(kind: str, body: bytes, limits: Limits) -> InputTable:
 
 
 def table_of_records(records: Sequence[Record], types: Mapping[str, pa.DataType]) -> InputTable:
-    """Return rows out of JSON as a table of all their columns, in which a value that is not there is missing.
+    """Return rows out of JSON as a table, in which a value that is not there is missing.
 
+    Where a column of ``types`` is in no row at all, the table has the names of the columns and no rows.
     A number is to be a number, and not text that spells one: text, and true and false, break the rule ``type`` there.
     """
     names = list(dict.fromkeys(name for record in records for name in record))
     if set(types) <= set(names):
         names = list(types)
+    else:
+        records = []  # the names alone tell what is missing: as many columns as there are rows would take their square
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(names)
@@ -274,8 +278,8 @@ def _parquet_of_arrow(body: bytes, limits: Limits) -> bytes:
             names = table.column_names
     except (OSError, pa.ArrowException, UnicodeDecodeError, struct.error):
         raise DataError(f"{_NAME} is no Arrow stream, or a damaged one.") from None
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise DataError(f"{_NAME}: column {', '.join(sorted(twice))} is there more than once.")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise DataError(f"{_NAME}: column {', '.join(twice)} is there more than once.")
     buffer = io.BytesIO()
     try:
         pq.write_table(table, buffer, compression="none")
