@@ -49,6 +49,7 @@ _CALLED_ALSO = {
 }
 _NAME = "the body"
 _GZIP = 31  # zlib's name for a stream with gzip's header
+_GZIP_CHUNK = 2**12  # what is left of one is copied behind each of the streams that a body may consist of
 _NO_NUMBER = "?"
 _COMPRESSIONS = ("gzip", "x-gzip")
 
@@ -129,16 +130,17 @@ def unpacked(request: Request, limits: Limits) -> bytes:
 
 def _gunzipped(body: bytes, limits: Limits) -> bytes:
     parts: list[bytes] = []
-    size = 0
+    size = at = 0
     try:
-        while body:
+        while at < len(body):
             stream = zlib.decompressobj(_GZIP)
-            parts.append(stream.decompress(body, limits.bytes - size + 1))
-            size += len(parts[-1])
-            limits.check_bytes(size)
-            if not stream.eof:
-                raise BadRequest("the body is cut short: its gzip stream has no end.")
-            body = stream.unused_data
+            while not stream.eof:
+                if not (chunk := body[at : at + _GZIP_CHUNK]):
+                    raise BadRequest("the body is cut short: its gzip stream has no end.")
+                parts.append(stream.decompress(chunk, limits.bytes - size + 1))
+                size += len(parts[-1])
+                limits.check_bytes(size)
+                at += len(chunk) - len(stream.unused_data)
     except zlib.error:
         raise BadRequest("the body is no gzip stream, or a damaged one.") from None
     return b"".join(parts)
