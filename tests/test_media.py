@@ -110,6 +110,17 @@ def test_what_can_not_be_read_is_malformed(client: FlaskClient, body: bytes, kin
     assert status(client, body, kind) == 400
 
 
+@pytest.mark.parametrize("column", ["Cabin", "Age"])
+def test_a_value_that_is_nested_deeply_is_no_fault_of_ours(client: FlaskClient, column: str) -> None:
+    statuses = set()
+    for depth in [*range(1, 900, 50), *range(900, 1_000, 2), 10_000]:
+        text = json.dumps(ROW | {column: "here"}).replace('"here"', "[" * depth + "]" * depth)
+        statuses |= {status(client, text.encode(), JSON), status(client, f"[{text}]".encode(), JSON)}
+        answer = client.post("/invocations", data=f'{{"instances": [{text}]}}', content_type=JSON)
+        statuses.add(answer.status_code)
+    assert statuses == {422, 400}
+
+
 @pytest.mark.parametrize("body", [b"", b"\x1f\x8b", gzip.compress(csv_bytes(passengers(9)), mtime=0)[:-4], b"plain"])
 def test_a_gzip_stream_must_be_one(client: FlaskClient, body: bytes) -> None:
     assert status(client, body, CSV, **GZIP) == 400

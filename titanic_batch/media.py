@@ -205,6 +205,11 @@ def table_of_records(records: Sequence[Record], types: Mapping[str, pa.DataType]
 
     Where a column of ``types`` is in no row at all, the table has the names of the columns and no rows.
     A number is to be a number, and not text that spells one: text, and true and false, break the rule ``type`` there.
+
+    Raises
+    ------
+    BadRequest
+        A value is nested too deeply.
     """
     names = list(dict.fromkeys(name for record in records for name in record))
     if set(types) <= set(names):
@@ -316,7 +321,10 @@ def _is_compressed(message: pa.ipc.Message) -> bool:
 def _text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return "" if value is None else json.dumps(value)
+    try:
+        return "" if value is None else json.dumps(value)
+    except RecursionError:  # writing takes a deeper stack than reading does
+        raise BadRequest("the body holds a value that is nested too deeply.") from None
 
 
 def _number_text_of(value: Any) -> str:
