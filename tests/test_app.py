@@ -71,6 +71,11 @@ def problem(response: TestResponse, status: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("path", ["/health//live", "/ping/", "/page//page.js", "/page/"])
+def test_a_path_is_taken_as_it_stands(client: FlaskClient, path: str) -> None:
+    problem(client.get(path), 404)
+
+
 def test_ping_is_answered_by_pong(client: FlaskClient) -> None:
     response = client.get("/ping")
     assert (response.status_code, response.data) == (200, b"pong")

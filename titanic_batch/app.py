@@ -69,6 +69,7 @@ def create_app(
     telemetry = Telemetry(holder)
     app = Flask(__name__, static_folder="page_files", static_url_path="/page")
     app.config["MAX_CONTENT_LENGTH"] = bounds.bytes
+    app.url_map.merge_slashes = False  # it would redirect, in HTML
     app.json.sort_keys = False  # type: ignore[attr-defined]  # its provider has it
 
     def served() -> ServedModel:
