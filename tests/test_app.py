@@ -71,6 +71,11 @@ def problem(response: TestResponse, status: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("path", ["/health//live", "/ping/", "/page//page.js", "/page/"])
+def test_a_path_is_taken_as_it_stands(client: FlaskClient, path: str) -> None:
+    problem(client.get(path), 404)
+
+
 def test_ping_is_answered_by_pong(client: FlaskClient) -> None:
     response = client.get("/ping")
     assert (response.status_code, response.data) == (200, b"pong")
@@ -284,6 +289,25 @@ def test_what_cannot_be_served_is_told(
     result = titanic("serve", *arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert words in result.stderr
+
+
+@pytest.mark.parametrize("variable", ["AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"])
+@pytest.mark.parametrize("route", ["predict", " ", "/<name>", "/<", "/a?b", "http://x/predict"])
+def test_a_route_of_the_platform_must_be_a_path(
+    titanic: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, variable: str, route: str
+) -> None:
+    monkeypatch.setenv(variable, route)
+    result = titanic("serve", "--port", "0")
+    told = f"titanic: {variable} is no path: it starts with a slash, and has no blank, <, >, ? or #.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
+
+
+def test_a_route_that_is_empty_is_none(titanic: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"):
+        monkeypatch.setenv(variable, "")
+    result = titanic("serve", "--port", "0", "-m", "gone.skops")
+    assert result.exit_code not in (1, 2)
+    assert "gone.skops" in result.stderr
 
 
 def test_the_page_names_every_field_and_nothing_of_elsewhere(client: FlaskClient) -> None:

@@ -125,3 +125,23 @@ def test_a_platform_may_name_routes_that_are_there(small_model: Model, expected:
     client = create_app(small_model, None, None, "/ping", "/predict").test_client()
     assert client.get("/ping").data == b"pong"
     assert client.post("/predict", json={"instances": ROWS}).get_json() == {"predictions": expected}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("header", [True, False])
+def test_lines_of_csv_may_end_as_they_like(
+    client: FlaskClient, expected: list[dict[str, Any]], end: bytes, header: bool
+) -> None:
+    lines = csv_bytes(passengers(3)).splitlines()[0 if header else 1 :]
+    answer = client.post("/invocations", data=end.join(lines), content_type="text/csv", headers={"Accept": "text/csv"})
+    assert answer.status_code == 200
+    rows = [line.split(",")[:2] for line in answer.text.splitlines()[int(header) :]]
+    assert rows == [[str(row["PassengerId"]), str(row["Survived"])] for row in expected]
+
+
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_a_first_field_that_is_too_long_is_malformed(client: FlaskClient, quote: bytes) -> None:
+    body = quote + b"x" * 200_000 + quote + b",1\n"
+    answer = client.post("/invocations", data=body, content_type="text/csv")
+    assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
+    assert answer.get_json()["detail"] == "the first line of the body can't be read as CSV."

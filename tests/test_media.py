@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from typing import Any
 
 import pyarrow as pa
@@ -109,9 +110,57 @@ def test_what_can_not_be_read_is_malformed(client: FlaskClient, body: bytes, kin
     assert status(client, body, kind) == 400
 
 
+@pytest.mark.parametrize("column", ["Cabin", "Age"])
+def test_a_value_that_is_nested_deeply_is_no_fault_of_ours(client: FlaskClient, column: str) -> None:
+    statuses = set()
+    for depth in [*range(1, 900, 50), *range(900, 1_000, 2), 10_000]:
+        text = json.dumps(ROW | {column: "here"}).replace('"here"', "[" * depth + "]" * depth)
+        statuses |= {status(client, text.encode(), JSON), status(client, f"[{text}]".encode(), JSON)}
+        answer = client.post("/invocations", data=f'{{"instances": [{text}]}}', content_type=JSON)
+        statuses.add(answer.status_code)
+    assert statuses == {422, 400}
+
+
 @pytest.mark.parametrize("body", [b"", b"\x1f\x8b", gzip.compress(csv_bytes(passengers(9)), mtime=0)[:-4], b"plain"])
 def test_a_gzip_stream_must_be_one(client: FlaskClient, body: bytes) -> None:
     assert status(client, body, CSV, **GZIP) == 400
+
+
+def test_a_body_may_be_very_many_gzip_streams(small_model: Model) -> None:
+    client = create_app(small_model).test_client()
+    content, nothing = csv_bytes(passengers(300)), gzip.compress(b"", mtime=0)
+    many_streams = nothing * (3 * 2**20 // len(nothing))
+    whole = client.post("/predict", data=content, content_type=CSV)
+    assert (whole.status_code, len(whole.data.splitlines())) == (200, 301)
+    parts = [gzip.compress(content[at : at + 7], mtime=0) for at in range(0, len(content), 7)]
+    for packed in (gzip.compress(content[:999]) + many_streams + gzip.compress(content[999:]), b"".join(parts)):
+        answer = client.post("/predict", data=packed, content_type=CSV, headers=GZIP)
+        assert (answer.status_code, answer.data) == (200, whole.data)
+        assert status(client, packed[:-1], CSV, **GZIP) == 400
+        assert status(client, packed + b"more", CSV, **GZIP) == 400
+
+
+def test_of_a_packed_body_no_more_is_copied_than_there_is(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stream's rest, which zlib copies, is short, however long the body."""
+    longest: list[int] = []
+    made = zlib.decompressobj
+
+    class Watched:
+        def __init__(self, bits: int) -> None:
+            self._stream = made(bits)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            longest.append(len(data))
+            return self._stream.decompress(data, most)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Watched)
+    packed = gzip.compress(b"", mtime=0) * 4_000
+    assert status(client, packed + gzip.compress(csv_bytes(passengers(3))), CSV, **GZIP) == 200
+    assert len(longest) < 4_100
+    assert max(longest) <= len(packed) // 10
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip"])
@@ -129,6 +178,24 @@ def test_an_arrow_column_that_is_there_twice_is_refused(client: FlaskClient, nam
     table = typed(passengers(3))
     doubled = table.append_column(name, table["Age"]).append_column(name, table["Age"])
     assert status(client, arrow_bytes(doubled), ARROW) == 400
+
+
+def test_an_arrow_stream_may_have_very_many_columns(small_model: Model) -> None:
+    client = create_app(small_model).test_client()
+    table = typed(passengers(1))
+    names = [f"c{place}" for place in range(10_000)]
+    nothing = [pa.nulls(1, pa.int8())] * len(names)
+    wide = pa.table([*table.columns, *nothing], names=[*table.column_names, *names])
+    assert status(client, arrow_bytes(wide), ARROW) == 200
+    doubled = pa.table([*wide.columns, *nothing[:2]], names=[*wide.column_names, "c7", "Age"])
+    answer = client.post("/predict", data=arrow_bytes(doubled), content_type=ARROW)
+    assert answer.get_json()["detail"] == "the body: column Age, c7 is there more than once."
+
+
+def test_rows_with_a_column_of_their_own_each_are_no_square(small_model: Model) -> None:
+    rows = [{name: value for name, value in ROW.items() if name != "Cabin"} | {f"n{key}": 1} for key in range(10_000)]
+    answer = create_app(small_model).test_client().post("/predict", json=rows)
+    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")
 
 
 @given(st.integers(0, 700), st.binary(min_size=1, max_size=4))

@@ -48,7 +48,11 @@ def fit(client: FlaskClient, body: bytes, token: str | None = TOKEN, kind: str =
 
 
 def test_it_is_off_unless_asked_for(small_model: Model) -> None:
-    assert fit(create_app(small_model).test_client(), TRAIN.read_bytes()).status_code == 404
+    client = create_app(small_model).test_client()
+    answer = fit(client, TRAIN.read_bytes())
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    assert answer.get_json()["detail"] == "fitting is off: titanic serve --allow-fit turns it on."
+    assert "--allow-fit" not in client.post("/fits").get_json()["detail"]
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN[:-1], TOKEN + "x", "é"])
@@ -57,7 +61,8 @@ def test_it_needs_the_token(client: FlaskClient, holder: ModelHolder, token: str
     answer = fit(client, TRAIN.read_bytes(), token)
     assert (answer.status_code, answer.mimetype) == (401, "application/problem+json")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert TOKEN.encode() not in answer.data
+    wrong = "" if token is None else ", and the one that was given is not it"
+    assert answer.get_json()["detail"] == f"a bearer token is needed{wrong}."
     assert holder.current is before
 
 

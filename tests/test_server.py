@@ -106,6 +106,8 @@ def problem_of(answer: bytes) -> tuple[int, str]:
     [
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET http://[/ping HTTP/1.1\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n", 400),
         (b"POST /predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
@@ -113,10 +115,17 @@ def problem_of(answer: bytes) -> tuple[int, str]:
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 2**16 + b"\r\n\r\n", 431),
     ],
 )
-def test_what_is_no_good_http_gets_a_problem(address: Address, request_bytes: bytes, status: int) -> None:
+def test_what_is_no_good_http_gets_a_problem(
+    address: Address,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    request_bytes: bytes,
+    status: int,
+) -> None:
     with connected(address, 1, request_bytes) as (connection,):
         connection.shutdown(socket.SHUT_WR)
         assert problem_of(received(connection))[0] == status
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
 
 
 def test_a_client_that_sends_too_much_sees_why(address: Address) -> None:

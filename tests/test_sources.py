@@ -305,6 +305,26 @@ def test_missing_columns_are_named_with_the_nearest_name(tmp_path: Path) -> None
         assert message(DataError, spoiled + b"\n", path) == text
 
 
+def test_a_header_may_have_very_many_columns(tmp_path: Path) -> None:
+    """What a name is compared with grows with their number, and not with its square."""
+    header = CSV.splitlines()[0]
+    more = b"," + b",".join(b"Passenge%06d" % place for place in range(100_000))
+    path = tmp_path / "a.csv"
+    path.write_bytes(header + more + b"\n")
+    with opened(path) as table:
+        table.require(CONTRACT.types)
+        assert len(table.names) == len(COLUMNS) + 100_000
+    assert (
+        message(DataError, header + more + b",Age,x,x\n", path) == "column Age, x stands in the header more than once."
+    )
+    for column, nearest in (("Cabin", b"CABIN"), ("Fare", b"Fares")):
+        odd = header.replace(column.encode(), nearest)
+        expected = f"column missing: {column} (nearest: {nearest.decode()})."
+        assert message(DataError, odd + more + b"\n", path) == expected
+    last = header.replace(b",Cabin", b"") + more + b",cabin\n"
+    assert message(DataError, last, path) == "column missing: Cabin (nearest: cabin)."
+
+
 def test_data_without_a_header_is_told_and_shows_no_value(tmp_path: Path) -> None:
     text = message(DataError, CSV.partition(b"\n")[2], tmp_path / "in.csv")
     names = ", ".join(COLUMNS)

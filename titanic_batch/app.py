@@ -69,6 +69,7 @@ def create_app(
     telemetry = Telemetry(holder)
     app = Flask(__name__, static_folder="page_files", static_url_path="/page")
     app.config["MAX_CONTENT_LENGTH"] = bounds.bytes
+    app.url_map.merge_slashes = False  # it would redirect, in HTML
     app.json.sort_keys = False  # type: ignore[attr-defined]  # its provider has it
 
     def served() -> ServedModel:
@@ -164,8 +165,10 @@ def create_app(
 
         @app.post("/fit")
         def fit() -> Response:
-            if not refitter.is_authorized(request.headers.get("Authorization", "")):
-                answer = _problem(401, "a bearer token is needed, and the one that was given is not it.")
+            shown = request.headers.get("Authorization", "")
+            if not refitter.is_authorized(shown):
+                wrong = ", and the one that was given is not it" if shown.strip() else ""
+                answer = _problem(401, f"a bearer token is needed{wrong}.")
                 answer.headers["WWW-Authenticate"] = "Bearer"
                 return answer
             kind = media.body_type(request, (media.CSV, media.PARQUET))
@@ -223,7 +226,9 @@ def create_app(
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        answer = _problem(error.code or 500, error.description or "")
+        is_off = refitter is None and error.code == 404 and request.path == "/fit"
+        detail = "fitting is off: titanic serve --allow-fit turns it on." if is_off else error.description
+        answer = _problem(error.code or 500, detail or "")
         answer.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
         return answer
 

@@ -587,7 +587,7 @@ def serve(
     limits = Limits(max_body_mb * 2**20, max_rows)
     refitter = Refitter(_fit_token(fit_token_file), fit_margin) if allow_fit else None
     holder = ModelHolder(model, model_sha256)
-    routes = (os.environ.get(f"AIP_{name}_ROUTE") for name in ("HEALTH", "PREDICT"))
+    routes = (_route(f"AIP_{name}_ROUTE") for name in ("HEALTH", "PREDICT"))
     server = Server(web.create_app(holder, limits, refitter, *routes), host, port, limits.bytes)
     if access_log:
         _log_access()
@@ -811,6 +811,14 @@ def _fit_token(file: str | None) -> str:
     if not token.strip():
         raise errors.UsageError("--allow-fit needs a token: set TITANIC_FIT_TOKEN, or name a file by --fit-token-file.")
     return token.strip()
+
+
+def _route(variable: str) -> str | None:
+    """Return the path that a variable of Vertex AI's names; None where it names none."""
+    route = os.environ.get(variable) or None
+    if route is not None and (not route.startswith("/") or set(route) & set("<>?# ")):
+        raise errors.UsageError(f"{variable} is no path: it starts with a slash, and has no blank, <, >, ? or #.")
+    return route
 
 
 def _log_access() -> None:

@@ -8,7 +8,9 @@ of CSV without header; for lines of JSON, such lines; else ``{"predictions": [..
 
 from __future__ import annotations
 
+import codecs
 import csv
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from titanic_batch.media import CSV, JSON, JSON_LINES, Record, as_records, json_
 from titanic_batch.serving import Predictions
 
 BODIES = (JSON, CSV, JSON_LINES)
+_LINE = re.compile(rb"[^\r\n]*")
 
 
 def is_wrapped(value: Any) -> bool:
@@ -62,9 +65,19 @@ def records_of_lines(body: bytes, columns: Sequence[str]) -> list[Record]:
 
 
 def has_header(body: bytes, columns: Sequence[str]) -> bool:
-    """Tell whether the first line of a CSV names any column; an empty body counts as one that does."""
-    first = body.lstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8", "replace")
-    fields = next(csv.reader([first.rstrip("\r")]), [])
+    """Tell whether the first line of a CSV names any column; an empty body counts as one that does.
+
+    Raises
+    ------
+    BadRequest
+        It can't be read: one of its fields is too long.
+    """
+    first = _LINE.match(body.lstrip(b"\r\n").removeprefix(codecs.BOM_UTF8))
+    assert first is not None  # noqa: S101  # it matches everything
+    try:
+        fields = next(csv.reader([first[0].decode("utf-8", "replace")]), [])
+    except csv.Error:
+        raise BadRequest("the first line of the body can't be read as CSV.") from None
     return not fields or not set(columns).isdisjoint(fields)
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ _CALLED_ALSO = {
 }
 _NAME = "the body"
 _GZIP = 31  # zlib's name for a stream with gzip's header
+_GZIP_CHUNK = 2**12  # what is left of one is copied behind each of the streams that a body may consist of
 _NO_NUMBER = "?"
 _COMPRESSIONS = ("gzip", "x-gzip")
 
@@ -128,16 +130,17 @@ def unpacked(request: Request, limits: Limits) -> bytes:
 
 def _gunzipped(body: bytes, limits: Limits) -> bytes:
     parts: list[bytes] = []
-    size = 0
+    size = at = 0
     try:
-        while body:
+        while at < len(body):
             stream = zlib.decompressobj(_GZIP)
-            parts.append(stream.decompress(body, limits.bytes - size + 1))
-            size += len(parts[-1])
-            limits.check_bytes(size)
-            if not stream.eof:
-                raise BadRequest("the body is cut short: its gzip stream has no end.")
-            body = stream.unused_data
+            while not stream.eof:
+                if not (chunk := body[at : at + _GZIP_CHUNK]):
+                    raise BadRequest("the body is cut short: its gzip stream has no end.")
+                parts.append(stream.decompress(chunk, limits.bytes - size + 1))
+                size += len(parts[-1])
+                limits.check_bytes(size)
+                at += len(chunk) - len(stream.unused_data)
     except zlib.error:
         raise BadRequest("the body is no gzip stream, or a damaged one.") from None
     return b"".join(parts)
@@ -198,13 +201,21 @@ def table_of(kind: str, body: bytes, limits: Limits) -> InputTable:
 
 
 def table_of_records(records: Sequence[Record], types: Mapping[str, pa.DataType]) -> InputTable:
-    """Return rows out of JSON as a table of all their columns, in which a value that is not there is missing.
+    """Return rows out of JSON as a table, in which a value that is not there is missing.
 
+    Where a column of ``types`` is in no row at all, the table has the names of the columns and no rows.
     A number is to be a number, and not text that spells one: text, and true and false, break the rule ``type`` there.
+
+    Raises
+    ------
+    BadRequest
+        A value is nested too deeply.
     """
     names = list(dict.fromkeys(name for record in records for name in record))
     if set(types) <= set(names):
         names = list(types)
+    else:
+        records = []  # the names alone tell what is missing: as many columns as there are rows would take their square
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(names)
@@ -274,8 +285,8 @@ def _parquet_of_arrow(body: bytes, limits: Limits) -> bytes:
             names = table.column_names
     except (OSError, pa.ArrowException, UnicodeDecodeError, struct.error):
         raise DataError(f"{_NAME} is no Arrow stream, or a damaged one.") from None
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise DataError(f"{_NAME}: column {', '.join(sorted(twice))} is there more than once.")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise DataError(f"{_NAME}: column {', '.join(twice)} is there more than once.")
     buffer = io.BytesIO()
     try:
         pq.write_table(table, buffer, compression="none")
@@ -310,7 +321,10 @@ def _is_compressed(message: pa.ipc.Message) -> bool:
 def _text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return "" if value is None else json.dumps(value)
+    try:
+        return "" if value is None else json.dumps(value)
+    except RecursionError:  # writing takes a deeper stack than reading does
+        raise BadRequest("the body holds a value that is nested too deeply.") from None
 
 
 def _number_text_of(value: Any) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
@@ -142,6 +143,14 @@ class Server:
         wasyncore.close_all(self._connections, ignore_all=True)
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # an address or a length that Python can't read, which waitress doesn't expect
+            raise ParsingError("Bad URI or length") from None
+
+
 class _Task(WSGITask):  # type: ignore[misc]
     def start(self) -> None:
         super().start()
@@ -169,6 +178,7 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection. After an error it lingers: a client that is still sending would not see the answer else."""
 
+    parser_class = _Parser
     task_class = _Task
     error_task_class = _ProblemTask
     lingers = False

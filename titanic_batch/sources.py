@@ -14,9 +14,11 @@ import stat
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, Self, cast, get_args
 
 import pyarrow as pa
@@ -32,6 +34,7 @@ Format = Literal["csv", "csv.gz", "csv.zst", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 STDIN = "-"
 _CHUNK_BYTES = 2**20
+_MAX_COMPARED = 1_000  # names that a missing one is compared with, each of which takes microseconds
 OWN_PREFIX = "reject_"  # our columns in a rejects file, not looked at when it is fed back in
 
 COMPRESSION: dict[Format, str] = {"csv.gz": "gzip", "csv.zst": "zstd"}
@@ -196,7 +199,7 @@ class InputTable:
         if missing := [name for name in wanted if name not in self.names]:
             raise DataError(f"{self.source.name}: {self._what_is_missing(missing, len(wanted))}")
         # Not before, or the values of a first row that is no header would be taken for names.
-        if twice := sorted({name for name in self._all_names if self._all_names.count(name) > 1}):
+        if twice := sorted(name for name, count in Counter(self._all_names).items() if count > 1):
             raise DataError(f"{self.source.name}: column {', '.join(twice)} stands in the header more than once.")
         for name, kind in wanted.items():
             found = self._types.get(name)
@@ -304,11 +307,10 @@ class InputTable:
                     return f"its fields are separated by {name}: separate them by commas."
         folded = {name.casefold(): name for name in self.names}
         # Where no column is there, the names may be the values of a first row: then only their case may differ.
-        cutoff = 0.75 if len(missing) < of else 1.0
-        near = {name: difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff) for name in missing}
-        if len(missing) == of and not any(near.values()) and self.source.format != "parquet":
+        near = {name: _nearest(name, folded, only_case=len(missing) == of) for name in missing}
+        if len(missing) == of and set(near.values()) == {None} and self.source.format != "parquet":
             return f"the first line names none of the columns {', '.join(missing)}: is the header missing?"
-        parts = [f"{name} (nearest: {folded[near[name][0]]})" if near[name] else name for name in missing]
+        parts = [name if nearest is None else f"{name} (nearest: {nearest})" for name, nearest in near.items()]
         return f"column{'s' * (len(missing) > 1)} missing: {', '.join(parts)}."
 
     @contextmanager
@@ -318,6 +320,15 @@ class InputTable:
         except BaseException:
             self.close()
             raise
+
+
+def _nearest(name: str, folded: Mapping[str, str], *, only_case: bool) -> str | None:
+    """Return the name that is likely meant, of those by their folded spelling; of very many the first are tried."""
+    key = name.casefold()
+    if only_case or key in folded:
+        return folded.get(key)
+    close = difflib.get_close_matches(key, islice(folded, _MAX_COMPARED), n=1, cutoff=0.75)
+    return folded[close[0]] if close else None
 
 
 @dataclass(frozen=True, slots=True)
