@@ -53,6 +53,7 @@ _GRACE_SECONDS = 1.0
 _LAST_SECONDS = 0.8
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 _M_ARENA_MAX = -8  # glibc's malloc.h
+_MAX_JOBS = 512  # more threads than these only cost memory, and many more can't be started
 
 
 class _Run:
@@ -162,7 +163,13 @@ Rejects = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Threads. Default: the cores this process may use.", show_default=False),
+    typer.Option(
+        *("--jobs", "-j"),
+        min=1,
+        max=_MAX_JOBS,
+        help="Threads. Default: the cores this process may use.",
+        show_default=False,
+    ),
 ]
 ModelOption = Annotated[
     str | None,
