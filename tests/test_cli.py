@@ -646,6 +646,16 @@ def test_what_needs_no_library_imports_none(arguments: list[str], code: int) -> 
     assert not found & {"numpy", "pandas", "pandera", "pyarrow", "sklearn", "skops", "joblib", "flask"}
 
 
+@pytest.mark.parametrize(("epoch", "code"), [("99999999999999999999", 2), ("", 78)])
+def test_a_date_of_the_source_is_looked_at_before_numpy_does(epoch: str, code: int, tmp_path: Path) -> None:
+    command = ("-m", "titanic_batch", "score", "in.csv", "-o", "p.csv", "-m", "gone.skops")
+    process = run_process(*command, cwd=tmp_path, env=environment(SOURCE_DATE_EPOCH=epoch))
+    assert process.returncode == code
+    said = {2: "titanic: SOURCE_DATE_EPOCH is 9999", 78: "titanic: the model gone.skops can't be read"}
+    assert process.stderr.startswith(said[code])
+    assert process.stderr.count("\n") == 1
+
+
 def test_looking_at_a_model_imports_no_library(model_file: Path) -> None:
     process = run_process("-X", "importtime", "-m", "titanic_batch", "inspect", model_file)
     assert process.returncode == 0

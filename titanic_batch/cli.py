@@ -223,6 +223,12 @@ def _options(
     # pandera reads these when it is imported; one of them would turn validation off.
     for name in [name for name in os.environ if name.startswith("PANDERA_")]:
         del os.environ[name]
+    # NumPy reads this one when it is imported, and fails on what is no time.
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        from titanic_batch.artifact import source_date
+
+        if source_date() is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
 
 
 @app.command(epilog="Example: titanic score input.csv -o preds.parquet")
