@@ -438,7 +438,11 @@ def test_the_version_is_the_packages(titanic: Titanic) -> None:
         ["score", "in.csv", "-o", "p.csv", "--jobs", "513"],
         ["validate", "in.csv", "-j", "1000000"],
         ["fit", "-j", "99999999999999999999"],
+        ["score", "in.csv", "-o", "p.csv", "--max-psi", "nan"],
+        ["score", "in.csv", "-o", "p.csv", "--wait", "nan"],
         ["fit", "--seed", "-1"],
+        ["fit", "--min-accuracy", "nan"],
+        ["serve", "--fit-margin", "nan"],
         ["serve", "--port", "65536"],
         ["inspect"],
     ],
@@ -469,6 +473,23 @@ def test_wrong_usage_is_told_with_the_usage(titanic: Titanic, tmp_path: Path, ar
         (["score", "in.csv", "-o", "in.csv"], "in.csv is an input and would be overwritten"),
         (["score", "in.csv", "-o", "p.csv", "--rejects", "p.csv"], "p.csv is named for two outputs"),
         (["score", "-", "-", "-o", "p.csv"], "can be read only once"),
+        *(
+            (["score", "in.csv", "-o", "p.csv", option, value], f"{option} {value}: it must be a finite number.")
+            for option, value in [("--max-psi", "inf"), ("--wait", "inf")]
+        ),
+        (["score", "in.csv", "-o", ""], "--output is followed by an empty name"),
+        *(
+            (["score", "in.csv", "-o", "p.csv", f"{option}="], f"{option} is followed by an empty name")
+            for option in ("--report", "--metrics", "--rejects", "--model")
+        ),
+        *((["validate", "in.csv", option, ""], "is followed by an empty name") for option in ("--rejects", "-o")),
+        *(
+            (["fit", option, ""], "is followed by an empty name")
+            for option in ("--output", "--holdout", "--compare", "--report", "--rejects")
+        ),
+        (["serve", "-m", ""], "--model is followed by an empty name"),
+        (["serve", "--fit-token-file", ""], "--fit-token-file is followed by an empty name"),
+        (["inspect", "m.skops", "--diff", ""], "--diff is followed by an empty name"),
         (["score", "in.csv", "-o", "-", "--max-rejects", "1"], "name a file with --rejects"),
         (["score", "in.csv", "-o", "p.csv", "-m", "model.pkl"], "a .skops or a .joblib file"),
         (["validate", "in.csv", "--format", "xml"], "--format xml: it is one of"),

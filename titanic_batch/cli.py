@@ -10,6 +10,7 @@ import ctypes
 import gc
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -137,6 +138,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _finite(param: typer.CallbackParam, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise errors.UsageError(f"{param.opts[0]} {value}: it must be a finite number.")
+    return value
+
+
+def _named(param: typer.CallbackParam, value: str | None) -> str | None:
+    if value == "":
+        raise errors.UsageError(f"{param.opts[0]} is followed by an empty name: give one, or leave the option out.")
+    return value
+
+
 # Panels of --help, beside the options of every day.
 _DATA = "What the data must be"
 _MANY = "Many files, many runs"
@@ -158,7 +172,9 @@ MinRows = Annotated[int, typer.Option(min=0, help="Fail if there are fewer rows.
 Rejects = Annotated[
     str | None,
     typer.Option(
-        help="Write rejected rows here, with reasons. Default for score: OUTPUT.rejects.csv.", show_default=False
+        callback=_named,
+        help="Write rejected rows here, with reasons. Default for score: OUTPUT.rejects.csv.",
+        show_default=False,
     ),
 ]
 Jobs = Annotated[
@@ -177,6 +193,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         envvar="TITANIC_MODEL",
+        callback=_named,
         help="Model file. Default: ./model.skops if it is there, else the reference model.",
         show_default=False,
     ),
@@ -239,6 +256,7 @@ def score(
         typer.Option(
             "--output",
             "-o",
+            callback=_named,
             help="Predictions: a CSV or Parquet file; a folder, for a file for each input; - is stdout.",
         ),
     ],
@@ -254,6 +272,7 @@ def score(
         float | None,
         typer.Option(
             min=0,
+            callback=_finite,
             help="Fail if the rows moved further from those of the fit.",
             show_default=False,
             rich_help_panel=_DATA,
@@ -302,17 +321,23 @@ def score(
     ] = None,
     wait: Annotated[
         float,
-        typer.Option(min=0, help="Seconds to wait for another run of the same output.", rich_help_panel=_MANY),
+        typer.Option(
+            min=0, callback=_finite, help="Seconds to wait for another run of the same output.", rich_help_panel=_MANY
+        ),
     ] = 0,
     report: Annotated[
         str | None,
         typer.Option(
-            help="Write a report of the run to this file, as JSON.", show_default=False, rich_help_panel=_REPORTS
+            callback=_named,
+            help="Write a report of the run to this file, as JSON.",
+            show_default=False,
+            rich_help_panel=_REPORTS,
         ),
     ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
+            callback=_named,
             help="Write metrics of the run to this file, for Prometheus' textfile collector.",
             show_default=False,
             rich_help_panel=_REPORTS,
@@ -446,7 +471,10 @@ def validate(
         str, typer.Option("--format", help="Format of the report: text, json, junit or github.")
     ] = "text",
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write the report here, not to stdout.", show_default=False)
+        str | None,
+        typer.Option(
+            "--output", "-o", callback=_named, help="Write the report here, not to stdout.", show_default=False
+        ),
     ] = None,
     show_values: Annotated[bool, typer.Option("--show-values", help="Show what the first bad rows hold.")] = False,
     max_rejects: MaxRejects = "0",
@@ -508,9 +536,14 @@ def fit(
         str | None,
         typer.Argument(help="Labelled passengers. Default: those that the package carries.", show_default=False),
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="The model: a .skops or .joblib file.")] = "model.skops",
+    output: Annotated[
+        str, typer.Option("--output", "-o", callback=_named, help="The model: a .skops or .joblib file.")
+    ] = "model.skops",
     holdout: Annotated[
-        str | None, typer.Option(help="Labelled passengers to evaluate on that are not fitted on.", show_default=False)
+        str | None,
+        typer.Option(
+            callback=_named, help="Labelled passengers to evaluate on that are not fitted on.", show_default=False
+        ),
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Search the notebook's grid for the best parameters.")] = False,
     search: Annotated[
@@ -528,10 +561,11 @@ def fit(
         float, typer.Option(min=0, max=1, help="Save nothing if the accuracy is less, 0 to 1.")
     ] = 0,
     compare: Annotated[
-        str | None, typer.Option(help="Say whether it is better than this model.", show_default=False)
+        str | None, typer.Option(callback=_named, help="Say whether it is better than this model.", show_default=False)
     ] = None,
     report: Annotated[
-        str | None, typer.Option(help="Write a page about the model here: an HTML file.", show_default=False)
+        str | None,
+        typer.Option(callback=_named, help="Write a page about the model here: an HTML file.", show_default=False),
     ] = None,
     max_rejects: MaxRejects = "0",
     rejects: Rejects = None,
@@ -575,7 +609,11 @@ def serve(
     ] = False,
     fit_token_file: Annotated[
         str | None,
-        typer.Option(help="Holds the token that POST /fit needs. Default: $TITANIC_FIT_TOKEN.", show_default=False),
+        typer.Option(
+            callback=_named,
+            help="Holds the token that POST /fit needs. Default: $TITANIC_FIT_TOKEN.",
+            show_default=False,
+        ),
     ] = None,
     fit_margin: Annotated[
         float, typer.Option(min=0, max=1, help="How much less accurate than the present model a new one may be.")
@@ -617,7 +655,8 @@ def inspect(
     model: Annotated[str, typer.Argument(help="A model file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole manifest as JSON.")] = False,
     diff: Annotated[
-        str | None, typer.Option(help="Print what is otherwise in this other model.", show_default=False)
+        str | None,
+        typer.Option(callback=_named, help="Print what is otherwise in this other model.", show_default=False),
     ] = None,
 ) -> None:
     """Print what a model is, what it needs and how good it is, without building it."""
