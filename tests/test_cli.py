@@ -756,6 +756,17 @@ def test_a_full_disk_behind_stdout_is_told(model_file: Path) -> None:
     assert process.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["score", "--help"]], ids=" ".join)
+def test_what_the_parser_prints_fails_as_all_else_does(arguments: list[str]) -> None:
+    with closed_pipe() as stdout:
+        process = run_process("-m", "titanic_batch", *arguments, stdout=stdout)
+    assert (process.returncode, process.stderr) == (141, "")
+    with open("/dev/full", "w") as full:
+        process = run_process("-m", "titanic_batch", *arguments, stdout=full.fileno())
+    told = "titanic: writing failed (No space left on device): free some space and try again.\n"
+    assert (process.returncode, process.stderr) == (74, told)
+
+
 def test_a_fault_leaves_one_line_and_no_file(tmp_path: Path) -> None:
     process = run_process("-m", "titanic_batch", "validate", "gone.csv", "--rejects", "r.csv", cwd=tmp_path)
     assert (process.returncode, process.stdout) == (66, "")

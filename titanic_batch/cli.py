@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import gc
 import io
 import json
@@ -77,6 +78,21 @@ class _Ended(Exception):  # noqa: N818  # as SystemExit
 class _Commands(typer.core.TyperGroup):
     """Turns what is no bug of ours into a line on stderr and an exit code."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run; help and the version, which the parser prints, fail as what a command prints does."""
+        try:
+            return super().main(*args, **options)
+        except (OSError, SystemExit) as error:
+            # On a broken pipe rich and typer exit with 1.
+            cause = error.__context__ if isinstance(error, SystemExit) else error
+            code, message = _ending(cause) if isinstance(cause, OSError) else (FAULT_OF_OURS, None)
+            if code == FAULT_OF_OURS:
+                raise
+            if message is not None:
+                _say(message, "error", exit_code=code)
+            _give_up_stdout()
+            raise SystemExit(code) from None
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -91,7 +107,7 @@ class _Commands(typer.core.TyperGroup):
         except typer.Exit:
             raise
         except Exception as error:
-            if _Run.log_format != "json":
+            if _Run.log_format != "json" or _ending(error)[0] != FAULT_OF_OURS:
                 raise
             if (message_of := getattr(error, "format_message", None)) is not None:  # the parser's own
                 _say(message_of(), "error", exit_code=WRONG_USAGE)
@@ -114,6 +130,8 @@ def _ending(error: BaseException) -> tuple[int, str | None]:
             return error.code, _stopped(error.code)
         case BrokenPipeError():
             return READER_WENT_AWAY, None
+        case OSError(errno=errno.ENOSPC):
+            return TRANSFER_FAILED, f"writing failed ({error.strerror}): free some space and try again."
         case MemoryError():
             return TRANSFER_FAILED, "there is not enough memory: give more, or use fewer --jobs, and try again."
         case _:
@@ -226,7 +244,7 @@ LogFormat = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"titanic {__version__}")
+        print(f"titanic {__version__}", flush=True)
         raise typer.Exit
 
 
