@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,15 @@ import pytest
 import skops.io
 
 from titanic_batch import __version__
-from titanic_batch.artifact import FORMAT, FORMAT_VERSION, MANIFEST, model_format, read_artifact, with_manifest
+from titanic_batch.artifact import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    model_format,
+    read_artifact,
+    source_date,
+    with_manifest,
+)
 from titanic_batch.errors import ModelError, UsageError
 from titanic_batch.model import Model
 from titanic_batch.schema import CONTRACT
@@ -199,10 +210,32 @@ def test_a_missing_file_is_told_by_its_name(tmp_path: Path, name: str) -> None:
     )
 
 
-def test_a_folder_is_no_model(tmp_path: Path) -> None:
-    (tmp_path / "model.skops").mkdir()
-    with pytest.raises(ModelError, match="Is a directory"):
-        read_artifact(str(tmp_path / "model.skops"))
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_no_model(tmp_path: Path, make: Callable[[str], None]) -> None:
+    name = str(tmp_path / "model.skops")
+    make(name)
+    with pytest.raises(ModelError) as caught:
+        read_artifact(name)
+    assert str(caught.value) == f"the model {name} is no file: check its name."
+
+
+@pytest.mark.parametrize(
+    ("epoch", "date"), [("1000000000", datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)), ("", None), (None, None)]
+)
+def test_the_date_of_the_source_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, epoch: str | None, date: datetime | None
+) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    if epoch is not None:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    assert source_date() == date
+
+
+@pytest.mark.parametrize("epoch", ["99999999999999999999", "9" * 5000, "253402300800", "yesterday", "1.5"])
+def test_a_date_of_the_source_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, epoch: str) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    with pytest.raises(UsageError, match=f"SOURCE_DATE_EPOCH is {epoch}: it is a number of seconds since 1970"):
+        source_date()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.skops", "skops"), ("A.SKOPS", "skops"), ("b/c.joblib", "joblib")])

@@ -435,7 +435,14 @@ def test_the_version_is_the_packages(titanic: Titanic) -> None:
         ["score", "in.csv", "-o", "p.csv", "--min-rows", "-1"],
         ["score", "in.csv", "-o", "p.csv", "--jobs", "0"],
         ["score", "in.csv", "-o", "p.csv", "--jobs", "many"],
+        ["score", "in.csv", "-o", "p.csv", "--jobs", "513"],
+        ["validate", "in.csv", "-j", "1000000"],
+        ["fit", "-j", "99999999999999999999"],
+        ["score", "in.csv", "-o", "p.csv", "--max-psi", "nan"],
+        ["score", "in.csv", "-o", "p.csv", "--wait", "nan"],
         ["fit", "--seed", "-1"],
+        ["fit", "--min-accuracy", "nan"],
+        ["serve", "--fit-margin", "nan"],
         ["serve", "--port", "65536"],
         ["inspect"],
     ],
@@ -466,6 +473,23 @@ def test_wrong_usage_is_told_with_the_usage(titanic: Titanic, tmp_path: Path, ar
         (["score", "in.csv", "-o", "in.csv"], "in.csv is an input and would be overwritten"),
         (["score", "in.csv", "-o", "p.csv", "--rejects", "p.csv"], "p.csv is named for two outputs"),
         (["score", "-", "-", "-o", "p.csv"], "can be read only once"),
+        *(
+            (["score", "in.csv", "-o", "p.csv", option, value], f"{option} {value}: it must be a finite number.")
+            for option, value in [("--max-psi", "inf"), ("--wait", "inf")]
+        ),
+        (["score", "in.csv", "-o", ""], "--output is followed by an empty name"),
+        *(
+            (["score", "in.csv", "-o", "p.csv", f"{option}="], f"{option} is followed by an empty name")
+            for option in ("--report", "--metrics", "--rejects", "--model")
+        ),
+        *((["validate", "in.csv", option, ""], "is followed by an empty name") for option in ("--rejects", "-o")),
+        *(
+            (["fit", option, ""], "is followed by an empty name")
+            for option in ("--output", "--holdout", "--compare", "--report", "--rejects")
+        ),
+        (["serve", "-m", ""], "--model is followed by an empty name"),
+        (["serve", "--fit-token-file", ""], "--fit-token-file is followed by an empty name"),
+        (["inspect", "m.skops", "--diff", ""], "--diff is followed by an empty name"),
         (["score", "in.csv", "-o", "-", "--max-rejects", "1"], "name a file with --rejects"),
         (["score", "in.csv", "-o", "p.csv", "-m", "model.pkl"], "a .skops or a .joblib file"),
         (["validate", "in.csv", "--format", "xml"], "--format xml: it is one of"),
@@ -643,6 +667,16 @@ def test_what_needs_no_library_imports_none(arguments: list[str], code: int) -> 
     assert not found & {"numpy", "pandas", "pandera", "pyarrow", "sklearn", "skops", "joblib", "flask"}
 
 
+@pytest.mark.parametrize(("epoch", "code"), [("99999999999999999999", 2), ("", 78)])
+def test_a_date_of_the_source_is_looked_at_before_numpy_does(epoch: str, code: int, tmp_path: Path) -> None:
+    command = ("-m", "titanic_batch", "score", "in.csv", "-o", "p.csv", "-m", "gone.skops")
+    process = run_process(*command, cwd=tmp_path, env=environment(SOURCE_DATE_EPOCH=epoch))
+    assert process.returncode == code
+    said = {2: "titanic: SOURCE_DATE_EPOCH is 9999", 78: "titanic: the model gone.skops can't be read"}
+    assert process.stderr.startswith(said[code])
+    assert process.stderr.count("\n") == 1
+
+
 def test_looking_at_a_model_imports_no_library(model_file: Path) -> None:
     process = run_process("-X", "importtime", "-m", "titanic_batch", "inspect", model_file)
     assert process.returncode == 0
@@ -746,6 +780,17 @@ def test_a_full_disk_behind_stdout_is_told(model_file: Path) -> None:
     assert process.returncode == 74
     assert process.stderr.startswith("titanic: writing stdout failed (No space left on device): free some space")
     assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["score", "--help"]], ids=" ".join)
+def test_what_the_parser_prints_fails_as_all_else_does(arguments: list[str]) -> None:
+    with closed_pipe() as stdout:
+        process = run_process("-m", "titanic_batch", *arguments, stdout=stdout)
+    assert (process.returncode, process.stderr) == (141, "")
+    with open("/dev/full", "w") as full:
+        process = run_process("-m", "titanic_batch", *arguments, stdout=full.fileno())
+    told = "titanic: writing failed (No space left on device): free some space and try again.\n"
+    assert (process.returncode, process.stderr) == (74, told)
 
 
 def test_a_fault_leaves_one_line_and_no_file(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from titanic_batch.errors import OutputError
 from titanic_batch.folder_state import NAME, Entry, FolderState, recipe_of
 
 
@@ -70,7 +72,10 @@ def test_runs_at_once_keep_what_each_other_noted_and_leave_the_same_file(tmp_pat
 
 @pytest.mark.parametrize(
     "damaged",
-    ["", "{", "[]", "null", '{"format": 1}', '{"format": "titanic-batch folder", "version": 1, "outputs": [1]}'],
+    [
+        *("", "{", "[]", "null", '{"format": 1}', '{"format": "titanic-batch folder", "version": 1, "outputs": [1]}'),
+        pytest.param("[" * 200_000, id="deep"),
+    ],
 )
 def test_a_damaged_state_only_costs_time(tmp_path: Path, damaged: str) -> None:
     (tmp_path / NAME).write_text(damaged)
@@ -80,6 +85,13 @@ def test_a_damaged_state_only_costs_time(tmp_path: Path, damaged: str) -> None:
     state.note("a.csv", entry)
     state.save()
     assert FolderState(str(tmp_path)).made("a.csv", str(tmp_path / "a.csv.in"), "recipe") == entry
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_state_that_is_no_file_is_told(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / NAME)
+    with pytest.raises(OutputError, match=r"_state\.json is no file: .* remove what is there"):
+        FolderState(str(tmp_path))
 
 
 def test_a_recipe_is_all_its_parts_in_any_order() -> None:

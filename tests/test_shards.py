@@ -31,6 +31,14 @@ def test_empty_files_are_shared_out_too() -> None:
 
 def test_more_shards_than_files_leave_some_without() -> None:
     assert [Shard(index, 3).of("a", [1]) for index in range(3)] == [["a"], [], []]
+    assert [Shard(index, 100_000).of("abc", [0, 7, 0]) for index in (0, 1, 2, 3, 99_999)] == [
+        ["b"],
+        ["a"],
+        ["c"],
+        [],
+        [],
+    ]
+    assert Shard(0, 2).of("", []) == []
 
 
 def test_a_shard_is_what_was_named_or_what_kubernetes_says() -> None:
@@ -41,9 +49,28 @@ def test_a_shard_is_what_was_named_or_what_kubernetes_says() -> None:
     assert str(Shard(1, 3)) == "1/3"
 
 
-@pytest.mark.parametrize("text", ["", "1", "3/3", "4/3", "-1/3", "1/-3", "0/0", "a/b", "1/3 ", "1.0/3", "٣/٤", "AUTO"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        "3/3",
+        "4/3",
+        "-1/3",
+        "1/-3",
+        "0/0",
+        "a/b",
+        "1/3 ",
+        "1.0/3",
+        "٣/٤",
+        "AUTO",
+        "0/100001",
+        "0/999999999",
+        "0/9999999999",
+    ],
+)
 def test_what_is_no_shard_is_wrong_usage(text: str) -> None:
-    with pytest.raises(UsageError, match="it is I/N, I from 0 to N-1"):
+    with pytest.raises(UsageError, match="it is I/N, I from 0 to N-1, N at most 100000"):
         Shard.parse(text, {})
 
 
@@ -53,6 +80,7 @@ def test_what_is_no_shard_is_wrong_usage(text: str) -> None:
         ({}, "needs JOB_COMPLETION_INDEX and TITANIC_SHARD_COUNT in the environment"),
         ({"JOB_COMPLETION_INDEX": "1"}, "needs TITANIC_SHARD_COUNT in"),
         ({"JOB_COMPLETION_INDEX": "4", "TITANIC_SHARD_COUNT": "4"}, "4/4"),
+        ({"JOB_COMPLETION_INDEX": "4", "TITANIC_SHARD_COUNT": "100001"}, "4/100001"),
     ],
 )
 def test_an_environment_that_names_no_shard_is_wrong_usage(environment: dict[str, str], words: str) -> None:

@@ -11,11 +11,14 @@ from sklearn.model_selection import GridSearchCV
 
 from titanic_batch import tuning
 from titanic_batch.errors import DataError, UsageError
-from titanic_batch.model import features_of
+from titanic_batch.model import Model, features_of
 from titanic_batch.pipeline import build_pipeline
 from titanic_batch.tuning import SEARCHES, parse_parameters, parse_search, search_parameters
 
 SMALL_GRID: dict[str, list[Any]] = {"n_estimators": [2, 4], "max_depth": [2, 5, 10], "min_samples_leaf": [1, 8]}
+
+
+WHOLE = ["n_estimators", "max_depth", "min_samples_split", "min_samples_leaf", "max_leaf_nodes", "max_features"]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,8 @@ SMALL_GRID: dict[str, list[Any]] = {"n_estimators": [2, 4], "max_depth": [2, 5, 
         ("bootstrap=true", True),
         ("class_weight=balanced", "balanced"),
         ('class_weight={"0": 1, "1": 2.5}', {0: 1, 1: 2.5}),
+        ('class_weight={"1": 2}', {1: 2}),
+        ("min_samples_split=2147483647", 2**31 - 1),
     ],
 )
 def test_a_parameter_is_what_its_text_says(text: str, value: object) -> None:
@@ -58,6 +63,27 @@ def test_a_parameter_is_what_its_text_says(text: str, value: object) -> None:
         ("criterion=gain", "it must be a str among"),
         ("max_samples=NaN", "it must be"),
         ("max_features=" + "[" * 100_000, "it must be"),
+        *((f"{name}=99999999999999999999", "it must be a number, and none over 2147483647") for name in WHOLE),
+        ("max_leaf_nodes=2147483648", "it must be a number, and none over 2147483647"),
+        ("ccp_alpha=1e400", "it must be a number, and none over 2147483647"),
+        ("ccp_alpha=1" + "0" * 400, "it must be a number, and none over 2147483647"),
+        ("min_impurity_decrease=NaN", "it must be a number, and none over 2147483647"),
+        *(
+            (f"class_weight={weights}", "it must be a weight from 0.001 to 1000 for the label 0, 1 or each")
+            for weights in (
+                '{"0": 1e400, "1": 1}',
+                '{"0": 1e308, "1": 1e308}',
+                '{"0": 0, "1": 0}',
+                '{"0": 1, "1": -1}',
+                '{"0": 1, "1": NaN}',
+                '{"0": 1, "1": "2"}',
+                '{"0": 1, "1": [2]}',
+                '{"--1": 1}',
+                '{"2": 1}',
+                '{"\N{SUPERSCRIPT ONE}": 1}',
+                "{}",
+            )
+        ),
     ],
 )
 def test_a_parameter_that_cannot_be_is_told(text: str, message: str) -> None:
@@ -65,6 +91,23 @@ def test_a_parameter_that_cannot_be_is_told(text: str, message: str) -> None:
         parse_parameters([text])
     assert str(caught.value).startswith(f"--param {text}: {message}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{name}=2147483647" for name in ("max_depth", "min_samples_split", "min_samples_leaf")),
+        'class_weight={"0": 0.001, "1": 1000}',
+        'class_weight={"0": 0.001, "1": 0.001}',
+        'class_weight={"1": 1000}',
+        "ccp_alpha=2147483647",
+        "min_impurity_decrease=2147483647.0",
+    ],
+)
+def test_what_a_parameter_may_be_at_most_can_be_fitted(text: str, passengers: pd.DataFrame) -> None:
+    model = Model(**{"n_estimators": 2} | parse_parameters([text])).fit(passengers)
+    probabilities = model.predict_proba(passengers)
+    assert np.isfinite(probabilities).all()
 
 
 def test_a_parameter_is_given_once() -> None:

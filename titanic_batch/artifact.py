@@ -15,6 +15,7 @@ import os
 import zipfile
 import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from titanic_batch.errors import ModelError, UsageError
@@ -92,6 +93,8 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         It is called neither ``.skops`` nor ``.joblib``.
     """
     kind = model_format(name)
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise ModelError(f"the model {name} is no file: check its name.")  # opening a named pipe would wait
     try:
         with open(name, "rb") as file:
             content = file.read()
@@ -102,6 +105,25 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")
     manifest = _manifest(name, content) if kind == "skops" else None
     return Artifact(os.fspath(name), kind, content, digest, manifest)
+
+
+def source_date() -> datetime | None:
+    """Return the time of the source that a build is to be reproducible from, by ``SOURCE_DATE_EPOCH``, if it is set.
+
+    Raises
+    ------
+    UsageError
+        It holds no time.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if not epoch:
+        return None
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {epoch}: it is a number of seconds since 1970, so mend it or unset it."
+        ) from None
 
 
 def with_manifest(archive: bytes, manifest: dict[str, Any]) -> bytes:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import gc
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -55,6 +57,7 @@ _LAST_SECONDS = 0.8
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # of a file's name, say, that would be a second line
 _M_ARENA_MAX = -8  # glibc's malloc.h
+_MAX_JOBS = 512  # more threads than these only cost memory, and many more can't be started
 
 
 class _Run:
@@ -77,6 +80,21 @@ class _Ended(Exception):  # noqa: N818  # as SystemExit
 class _Commands(typer.core.TyperGroup):
     """Turns what is no bug of ours into a line on stderr and an exit code."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run; help and the version, which the parser prints, fail as what a command prints does."""
+        try:
+            return super().main(*args, **options)
+        except (OSError, SystemExit) as error:
+            # On a broken pipe rich and typer exit with 1.
+            cause = error.__context__ if isinstance(error, SystemExit) else error
+            code, message = _ending(cause) if isinstance(cause, OSError) else (FAULT_OF_OURS, None)
+            if code == FAULT_OF_OURS:
+                raise
+            if message is not None:
+                _say(message, "error", exit_code=code)
+            _give_up_stdout()
+            raise SystemExit(code) from None
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -91,7 +109,7 @@ class _Commands(typer.core.TyperGroup):
         except typer.Exit:
             raise
         except Exception as error:
-            if _Run.log_format != "json":
+            if _Run.log_format != "json" or _ending(error)[0] != FAULT_OF_OURS:
                 raise
             if (message_of := getattr(error, "format_message", None)) is not None:  # the parser's own
                 _say(message_of(), "error", exit_code=WRONG_USAGE)
@@ -114,6 +132,8 @@ def _ending(error: BaseException) -> tuple[int, str | None]:
             return error.code, _stopped(error.code)
         case BrokenPipeError():
             return READER_WENT_AWAY, None
+        case OSError(errno=errno.ENOSPC):
+            return TRANSFER_FAILED, f"writing failed ({error.strerror}): free some space and try again."
         case MemoryError():
             return TRANSFER_FAILED, "there is not enough memory: give more, or use fewer --jobs, and try again."
         case _:
@@ -138,6 +158,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _finite(param: typer.CallbackParam, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise errors.UsageError(f"{param.opts[0]} {value}: it must be a finite number.")
+    return value
+
+
+def _named(param: typer.CallbackParam, value: str | None) -> str | None:
+    if value == "":
+        raise errors.UsageError(f"{param.opts[0]} is followed by an empty name: give one, or leave the option out.")
+    return value
+
+
 # Panels of --help, beside the options of every day.
 _DATA = "What the data must be"
 _MANY = "Many files, many runs"
@@ -159,12 +192,20 @@ MinRows = Annotated[int, typer.Option(min=0, help="Fail if there are fewer rows.
 Rejects = Annotated[
     str | None,
     typer.Option(
-        help="Write rejected rows here, with reasons. Default for score: OUTPUT.rejects.csv.", show_default=False
+        callback=_named,
+        help="Write rejected rows here, with reasons. Default for score: OUTPUT.rejects.csv.",
+        show_default=False,
     ),
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Threads. Default: the cores this process may use.", show_default=False),
+    typer.Option(
+        *("--jobs", "-j"),
+        min=1,
+        max=_MAX_JOBS,
+        help="Threads. Default: the cores this process may use.",
+        show_default=False,
+    ),
 ]
 ModelOption = Annotated[
     str | None,
@@ -172,6 +213,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         envvar="TITANIC_MODEL",
+        callback=_named,
         help="Model file. Default: ./model.skops if it is there, else the reference model.",
         show_default=False,
     ),
@@ -204,7 +246,7 @@ LogFormat = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"titanic {__version__}")
+        print(f"titanic {__version__}", flush=True)
         raise typer.Exit
 
 
@@ -218,6 +260,12 @@ def _options(
     # pandera reads these when it is imported; one of them would turn validation off.
     for name in [name for name in os.environ if name.startswith("PANDERA_")]:
         del os.environ[name]
+    # NumPy reads this one when it is imported, and fails on what is no time.
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        from titanic_batch.artifact import source_date
+
+        if source_date() is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
 
 
 @app.command(epilog="Example: titanic score input.csv -o preds.parquet")
@@ -228,6 +276,7 @@ def score(
         typer.Option(
             "--output",
             "-o",
+            callback=_named,
             help="Predictions: a CSV or Parquet file; a folder, for a file for each input; - is stdout.",
         ),
     ],
@@ -243,6 +292,7 @@ def score(
         float | None,
         typer.Option(
             min=0,
+            callback=_finite,
             help="Fail if the rows moved further from those of the fit.",
             show_default=False,
             rich_help_panel=_DATA,
@@ -291,17 +341,23 @@ def score(
     ] = None,
     wait: Annotated[
         float,
-        typer.Option(min=0, help="Seconds to wait for another run of the same output.", rich_help_panel=_MANY),
+        typer.Option(
+            min=0, callback=_finite, help="Seconds to wait for another run of the same output.", rich_help_panel=_MANY
+        ),
     ] = 0,
     report: Annotated[
         str | None,
         typer.Option(
-            help="Write a report of the run to this file, as JSON.", show_default=False, rich_help_panel=_REPORTS
+            callback=_named,
+            help="Write a report of the run to this file, as JSON.",
+            show_default=False,
+            rich_help_panel=_REPORTS,
         ),
     ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
+            callback=_named,
             help="Write metrics of the run to this file, for Prometheus' textfile collector.",
             show_default=False,
             rich_help_panel=_REPORTS,
@@ -435,7 +491,10 @@ def validate(
         str, typer.Option("--format", help="Format of the report: text, json, junit or github.")
     ] = "text",
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write the report here, not to stdout.", show_default=False)
+        str | None,
+        typer.Option(
+            "--output", "-o", callback=_named, help="Write the report here, not to stdout.", show_default=False
+        ),
     ] = None,
     show_values: Annotated[bool, typer.Option("--show-values", help="Show what the first bad rows hold.")] = False,
     max_rejects: MaxRejects = "0",
@@ -497,9 +556,14 @@ def fit(
         str | None,
         typer.Argument(help="Labelled passengers. Default: those that the package carries.", show_default=False),
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="The model: a .skops or .joblib file.")] = "model.skops",
+    output: Annotated[
+        str, typer.Option("--output", "-o", callback=_named, help="The model: a .skops or .joblib file.")
+    ] = "model.skops",
     holdout: Annotated[
-        str | None, typer.Option(help="Labelled passengers to evaluate on that are not fitted on.", show_default=False)
+        str | None,
+        typer.Option(
+            callback=_named, help="Labelled passengers to evaluate on that are not fitted on.", show_default=False
+        ),
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Search the notebook's grid for the best parameters.")] = False,
     search: Annotated[
@@ -517,10 +581,11 @@ def fit(
         float, typer.Option(min=0, max=1, help="Save nothing if the accuracy is less, 0 to 1.")
     ] = 0,
     compare: Annotated[
-        str | None, typer.Option(help="Say whether it is better than this model.", show_default=False)
+        str | None, typer.Option(callback=_named, help="Say whether it is better than this model.", show_default=False)
     ] = None,
     report: Annotated[
-        str | None, typer.Option(help="Write a page about the model here: an HTML file.", show_default=False)
+        str | None,
+        typer.Option(callback=_named, help="Write a page about the model here: an HTML file.", show_default=False),
     ] = None,
     max_rejects: MaxRejects = "0",
     rejects: Rejects = None,
@@ -564,7 +629,11 @@ def serve(
     ] = False,
     fit_token_file: Annotated[
         str | None,
-        typer.Option(help="Holds the token that POST /fit needs. Default: $TITANIC_FIT_TOKEN.", show_default=False),
+        typer.Option(
+            callback=_named,
+            help="Holds the token that POST /fit needs. Default: $TITANIC_FIT_TOKEN.",
+            show_default=False,
+        ),
     ] = None,
     fit_margin: Annotated[
         float, typer.Option(min=0, max=1, help="How much less accurate than the present model a new one may be.")
@@ -606,7 +675,8 @@ def inspect(
     model: Annotated[str, typer.Argument(help="A model file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole manifest as JSON.")] = False,
     diff: Annotated[
-        str | None, typer.Option(help="Print what is otherwise in this other model.", show_default=False)
+        str | None,
+        typer.Option(callback=_named, help="Print what is otherwise in this other model.", show_default=False),
     ] = None,
 ) -> None:
     """Print what a model is, what it needs and how good it is, without building it."""

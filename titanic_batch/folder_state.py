@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from titanic_batch.errors import OutputError
 from titanic_batch.publishing import Publication, writing
 
 NAME = "_state.json"
@@ -43,11 +44,18 @@ class FolderState:
     """The state file of a folder.
 
     What other runs write meanwhile is kept: the file is locked, read, and published with our entries on top.
+
+    Raises
+    ------
+    OutputError
+        What is there by its name is no file.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._path = os.path.join(folder, NAME)
+        if os.path.exists(self._path) and not os.path.isfile(self._path):  # a named pipe would have us wait
+            raise OutputError(f"{self._path} is no file: it would tell what is done, so remove what is there.")
         self._entries = _read(self._path)
         self._unsaved: dict[str, Entry] = {}
         self._saved_at = time.monotonic()
@@ -107,7 +115,7 @@ def _read(path: str) -> dict[str, Entry]:
         if (content["format"], content["version"]) != (FORMAT, FORMAT_VERSION):
             return {}
         return {name: Entry(**entry) for name, entry in content["outputs"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 

@@ -39,6 +39,7 @@ from titanic_batch.artifact import (
     ModelFormat,
     model_format,
     read_artifact,
+    source_date,
     with_manifest,
 )
 from titanic_batch.audit import AuditError, UntrustedTypeError, audit
@@ -447,7 +448,7 @@ def _manifest(pipeline: Pipeline, features: pd.DataFrame | None = None, label: A
     if features is not None:
         hashes = pd.util.hash_pandas_object(features.assign(**{LABEL: label}), index=False)
         missing = {str(name): float(share) for name, share in features.isna().mean().items()}
-        manifest["fitted_at"] = _now().isoformat(timespec="seconds")
+        manifest["fitted_at"] = (source_date() or datetime.now(UTC)).isoformat(timespec="seconds")
         manifest["training"] = {
             "rows": len(features),
             "columns": [*features.columns, LABEL],
@@ -457,12 +458,6 @@ def _manifest(pipeline: Pipeline, features: pd.DataFrame | None = None, label: A
         manifest["metrics"] = {}
         manifest["reference"] = Reference.of(names, pipeline[:-1].transform(features), missing).to_json()
     return manifest
-
-
-def _now() -> datetime:
-    """Return the time, or that of the source where a build is to be reproducible."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
 
 
 def _skops_io() -> ModuleType:

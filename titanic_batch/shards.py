@@ -14,6 +14,7 @@ from titanic_batch.errors import UsageError
 AUTO = "auto"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # Kubernetes sets it in the pods of an Indexed Job
 COUNT_VARIABLE = "TITANIC_SHARD_COUNT"
+MAX_COUNT = 100_000  # as many as an Indexed Job has at most
 
 T = TypeVar("T")
 
@@ -40,8 +41,8 @@ class Shard:
             given = f"{environment[INDEX_VARIABLE]}/{environment[COUNT_VARIABLE]}"
             name = f"--shard auto ({INDEX_VARIABLE}/{COUNT_VARIABLE} {given})"
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", given, re.ASCII)
-        if match is None or int(match[1]) >= int(match[2]):
-            raise UsageError(f"{name} is no shard: it is I/N, I from 0 to N-1.")
+        if match is None or not int(match[1]) < int(match[2]) <= MAX_COUNT:
+            raise UsageError(f"{name} is no shard: it is I/N, I from 0 to N-1, N at most {MAX_COUNT}.")
         return cls(int(match[1]), int(match[2]))
 
     def of(self, items: Sequence[T], sizes: Sequence[int]) -> list[T]:
@@ -50,7 +51,7 @@ class Shard:
         One by one, the largest first, they go to whoever has least, so that two parts differ by no more than one item.
         The same items and sizes give the same parts on every machine.
         """
-        loads = [(0, 0, index) for index in range(self.count)]
+        loads = [(0, 0, index) for index in range(min(self.count, len(items)))]  # all others get none
         mine = []
         for place in sorted(range(len(items)), key=lambda place: (-sizes[place], place)):
             size, number, index = heapq.heappop(loads)

@@ -18,6 +18,9 @@ from titanic_batch.pipeline import DEFAULT_SEED, NOTEBOOK_GRID, PARAMETERS, buil
 SEARCH_FOLDS = 5
 _STEP = "classifier__"
 _CANDIDATES_AT_ONCE = 12
+_MAX_NUMBER = 2**31 - 1  # what an integer is for scikit-learn's trees on every machine
+_LABELS = {"0": 0, "1": 1}
+_WEIGHTS = (0.001, 1000)  # by their sum scikit-learn draws rows for a tree: as many as fit into memory
 
 Search = Literal["grid", "halving"]
 SEARCHES: tuple[Search, ...] = get_args(Search)
@@ -142,13 +145,23 @@ def _value(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
     if isinstance(value, dict):  # JSON has no other keys than texts
-        return {int(key) if key.lstrip("-").isdecimal() else key: weight for key, weight in value.items()}
+        return {_LABELS.get(key, key): weight for key, weight in value.items()}
     return value
 
 
 def _check(text: str, parameters: Mapping[str, Any]) -> None:
+    # What scikit-learn lets through here, and fails on, or warns of, when it fits.
+    for value in parameters.values():
+        if isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:
+            raise UsageError(f"--param {text}: it must be a number, and none over {_MAX_NUMBER}.")
+        if isinstance(value, dict) and not (value and all(map(_is_weight, value.keys(), value.values()))):
+            raise UsageError(f"--param {text}: it must be a weight from 0.001 to 1000 for the label 0, 1 or each.")
     try:
         build_pipeline(**parameters)[-1]._validate_params()
     except ValueError as error:
         reason = str(error).partition(" must be ")[2] or "something else"
         raise UsageError(f"--param {text}: it must be {' '.join(reason.split())}") from None
+
+
+def _is_weight(label: object, weight: object) -> bool:
+    return label in _LABELS.values() and isinstance(weight, int | float) and _WEIGHTS[0] <= weight <= _WEIGHTS[1]
