@@ -721,6 +721,7 @@ def closed_pipe() -> Iterator[int]:
     ("arguments", "closed", "exit_code"),
     [
         (["validate", "p.csv"], ">&-", 73),
+        (["--version"], ">&-", 73),
         (["validate", "missing.csv"], "2>&-", 66),
         (["validate", "-"], "<&-", 66),
         (["validate", "p.csv", "-o", "r.txt"], "<&- >&- 2>&-", 0),

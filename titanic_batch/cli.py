@@ -134,6 +134,8 @@ def _ending(error: BaseException) -> tuple[int, str | None]:
             return READER_WENT_AWAY, None
         case OSError(errno=errno.ENOSPC):
             return TRANSFER_FAILED, f"writing failed ({error.strerror}): free some space and try again."
+        case OSError(errno=errno.EBADF):
+            return code_of(errors.OutputError()), "stdout is not open for writing: lead it somewhere."
         case MemoryError():
             return TRANSFER_FAILED, "there is not enough memory: give more, or use fewer --jobs, and try again."
         case _:
