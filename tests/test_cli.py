@@ -760,6 +760,11 @@ def test_a_message_is_one_line_whatever_a_file_is_called(titanic: Titanic) -> No
     assert (result.exit_code, result.stderr) == (66, "titanic: a\\nb\\x1b.csv does not exist: check the path.\n")
 
 
+def test_a_report_has_a_line_for_a_file_whatever_it_is_called(titanic: Titanic, test_csv: Path, tmp_path: Path) -> None:
+    shutil.copy(test_csv, tmp_path / "a\n::error::b.csv")
+    assert titanic("validate", "a\n::error::b.csv").stdout == "a\\n::error::b.csv: 418 rows, 0 rejected\n"
+
+
 def test_no_folder_for_temporary_files_is_needed_for_little(test_csv: Path) -> None:
     script = (
         "import tempfile\ntempfile._candidate_tempdir_list = lambda: []\nfrom titanic_batch.cli import main\nmain()"

@@ -13,7 +13,6 @@ import io
 import json
 import math
 import os
-import re
 import signal
 import sys
 import threading
@@ -55,7 +54,6 @@ _STOPPED_BY = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 _GRACE_SECONDS = 1.0
 _LAST_SECONDS = 0.8
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # of a file's name, say, that would be a second line
 _M_ARENA_MAX = -8  # glibc's malloc.h
 _MAX_JOBS = 512  # more threads than these only cost memory, and many more can't be started
 
@@ -805,7 +803,7 @@ def _say(message: str, level: str = "info", **more: object) -> None:
     else:
         line = f"titanic: {message}"
     try:
-        print(_CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), line), file=sys.stderr, flush=True)
+        print(errors.one_line(line), file=sys.stderr, flush=True)
     except OSError:  # nobody can be told, and what was done stays done
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 

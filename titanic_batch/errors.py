@@ -13,6 +13,10 @@ raises these; which exit code or HTTP status each leads to is decided where the 
     └── ModelError      a model is missing, damaged, made for another schema, or not the pinned one
 """
 
+import re
+
+_ENDS_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class TitanicError(Exception):
     """Base of every error that a user, a file or a machine can cause."""
@@ -44,3 +48,8 @@ class TransferError(TitanicError):
 
 class ModelError(TitanicError):
     """A model is missing, damaged, made for another schema, or not the pinned one."""
+
+
+def one_line(text: str) -> str:
+    """Return a message with all that would end its line, or do more, as an escape: a file's name may hold it."""
+    return _ENDS_A_LINE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -11,6 +11,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from titanic_batch.errors import one_line
+
 if TYPE_CHECKING:
     from titanic_batch.batch import RuleCount, RunReport
     from titanic_batch.validation import Contract
@@ -27,7 +29,7 @@ def text(report: RunReport, contract: Contract) -> str:
     lines += [f"{rule.rule} {rule.column or 'row'}: {_rows(rule)}, {_first(rule)}" for rule in report.rules]
     if report.failure:
         lines.append(f"failed: {report.failure}")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def table(report: RunReport) -> Any:
