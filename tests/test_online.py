@@ -166,7 +166,7 @@ def test_a_dropped_file_gives_predictions_and_rejects_back(page: Any, address: A
 def test_a_file_that_is_none_is_told(page: Any) -> None:
     page.evaluate(DROP, ["mine.csv", "no,passengers\n1,2\n"])
     page.locator("#summary .bad").wait_for()
-    assert "columns missing: PassengerId" in page.locator("#summary").inner_text()
+    assert "names none of the columns PassengerId" in page.locator("#summary").inner_text()
     assert violations(page) == []
 
 

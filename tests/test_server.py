@@ -207,7 +207,7 @@ def test_a_stop_lets_requests_finish(tmp_path: Path, model_file: Path) -> None:
         assert b"Connection: close" in answer
         assert address.process.wait(30) == 0
         assert address.process.stderr is not None
-        assert address.process.stderr.read() == ""
+        assert address.process.stderr.read() == f"titanic: serving {model_file} on {address.url}\n"
         with pytest.raises(OSError, match="refused"):
             address.ask("/ping")
 
@@ -222,7 +222,7 @@ def test_the_access_log_tells_of_requests_and_nothing_of_passengers(tmp_path: Pa
         assert address.process is not None
         address.process.terminate()
         _, logged = address.process.communicate(timeout=30)
-    lines = [json.loads(line) for line in logged.splitlines()]
+    lines = [json.loads(line) for line in logged.splitlines()[1:]]  # the first says where it serves
     told = [(line["method"], line["route"], line["status"]) for line in lines if line["route"] != "/health/ready"]
     assert told == [("POST", "/predict", 422), ("POST", "/predict", 400), ("-", "-", 404), ("-", "-", 405)]
     keys = {"time", "method", "route", "status", "seconds", "bytes_received", "bytes_sent"}
@@ -237,4 +237,4 @@ def test_without_it_nothing_is_logged(tmp_path: Path, model_file: Path) -> None:
         assert address.ask("/predict", b"SECRET").status == 400
         assert address.process is not None
         address.process.terminate()
-        assert address.process.communicate(timeout=30) == ("", "")
+        assert address.process.communicate(timeout=30) == ("", f"titanic: serving {model_file} on {address.url}\n")
