@@ -222,7 +222,8 @@ def test_the_access_log_tells_of_requests_and_nothing_of_passengers(tmp_path: Pa
         assert address.process is not None
         address.process.terminate()
         _, logged = address.process.communicate(timeout=30)
-    lines = [json.loads(line) for line in logged.splitlines()[1:]]  # the first says where it serves
+    assert logged.count("titanic: serving ") == 1
+    lines = [json.loads(line) for line in logged.splitlines() if not line.startswith("titanic: serving ")]
     told = [(line["method"], line["route"], line["status"]) for line in lines if line["route"] != "/health/ready"]
     assert told == [("POST", "/predict", 422), ("POST", "/predict", 400), ("-", "-", 404), ("-", "-", 405)]
     keys = {"time", "method", "route", "status", "seconds", "bytes_received", "bytes_sent"}
