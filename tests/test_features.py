@@ -323,3 +323,62 @@ def test_a_single_number_has_the_code_that_it_has_in_a_column(value: float | Non
 @settings(max_examples=100)
 def test_a_single_text_has_the_code_that_it_has_in_a_column(value: str | None, encoder: CategoryEncoder) -> None:
     assert [encoder.code(value)] == codes_of(encoder, [value, "any"])[:1]
+
+
+ENCODERS = [
+    BinEncoder(),
+    BinEncoder(FARE_EDGES),
+    BinEncoder((0.0, 0.5), missing=2.0),
+    BinEncoder(missing=-7.0),
+    BinEncoder((1, 2, 3), missing=np.nan),
+]
+NUMBERS = st.none() | st.floats(width=32) | st.sampled_from([*AGE_EDGES, *FARE_EDGES, -0.5, -0.0])
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()], ids=str)
+@given(st.lists(NUMBERS, max_size=9), st.sampled_from(ENCODERS), st.integers(0, 9))
+def test_an_arrow_column_of_numbers_has_the_codes_of_its_frame(
+    kind: pa.DataType, numbers: list[float | None], encoder: BinEncoder, cut: int
+) -> None:
+    column = pa.chunked_array([pa.array(numbers[:cut], kind), pa.array(numbers[cut:], kind)])
+    frame = pd.DataFrame({"x": column.to_numpy()})
+    expected = clone(encoder).fit(pd.DataFrame({"x": [1.0]}, dtype=frame["x"].dtype)).transform(frame)
+    found = encoder.codes(column)
+    assert found is not None
+    assert found.dtype == np.int8
+    assert found.tolist() == expected[:, 0].tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.int64()], ids=str)
+def test_an_arrow_column_of_whole_numbers_has_the_codes_of_its_frame(kind: pa.DataType) -> None:
+    column = pa.array([0, 5, 6, 100, 121, None], kind)
+    codes = BinEncoder().codes(column)
+    assert codes is not None
+    assert codes.tolist() == codes_of(BinEncoder(), column.to_pandas())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.dictionary(pa.int8(), pa.large_string()),
+    ],
+    ids=str,
+)
+@given(st.lists(st.none() | st.text(max_size=3) | st.sampled_from([*DECKS, *SEXES, "C85"]), max_size=9))
+def test_an_arrow_column_of_text_has_the_codes_of_its_values(kind: pa.DataType, values: list[str | None]) -> None:
+    column = pa.chunked_array([pa.array(values[3:], kind.value_type if pa.types.is_dictionary(kind) else kind)])
+    for encoder in (CategoryEncoder(), CategoryEncoder(missing="male"), deck_encoder()):
+        found = encoder.codes(column.cast(kind))
+        assert found is not None
+        assert found.dtype == np.int8
+        assert found.tolist() == [encoder.code(value) for value in values[3:]]
+
+
+def test_what_an_arrow_column_cannot_hold_has_no_codes() -> None:
+    for column in (pa.array(["1"]), pa.array([True]), pa.nulls(2)):
+        assert BinEncoder().codes(column) is None
+    for column in (pa.array([1]), pa.array([b"male"]), pa.nulls(2)):
+        assert CategoryEncoder().codes(column) is None

@@ -8,7 +8,7 @@ so the answer is the one that the classifier gives for the whole frame.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -37,11 +37,14 @@ class _Offset:
     low: int
     size: int
 
-    def codes(self, column: NDArray[Any]) -> NDArray[np.int64] | None:
+    def codes(self, column: NDArray[Any]) -> NDArray[Any] | None:
+        """Return whole numbers from 0 up to below the size, of any type; None if a value is outside."""
         if not len(column):
             return np.empty(0, dtype=np.int64)
         if not (column.min() >= self.low and column.max() < self.low + self.size):  # so put, NaN is outside
             return None
+        if not self.low and column.dtype.kind in "bi":
+            return column
         codes = column.astype(np.int64)
         if column.dtype.kind == "f" and ((codes != column) | (np.signbit(column) & (codes == 0))).any():
             return None
@@ -54,13 +57,14 @@ class _Values:
     """Codes any numbers by the position of their bits among those known; the bits, so that NaN and -0.0 count too."""
 
     bits: NDArray[np.int64]
+    dtype: np.dtype[Any]
 
     @property
     def size(self) -> int:
         return len(self.bits)
 
     def codes(self, column: NDArray[Any]) -> NDArray[np.int64] | None:
-        bits = _bits(column)
+        bits = _bits(column, self.dtype)
         codes = np.searchsorted(self.bits, bits)
         codes[codes == len(self.bits)] = 0
         return codes if (self.bits[codes] == bits).all() else None
@@ -79,58 +83,57 @@ class _Known:
         if space > MAX_KEYS:
             raise TooManyDistinctError
         self.coders = coders
-        self._strides = [prod(sizes[position + 1 :]) for position in range(len(sizes))]
+        # Half the bytes are done in half the time.
+        self._key_type: type[np.signedinteger[Any]] = np.int32 if space < 2**31 else np.int64
         self.rows = rows[:0]
         self.outputs = outputs[:0]
         # Either a table with the place of every possible key, or the known keys in order and the place of each.
-        self._table = np.full(space, -1, dtype=np.int32) if space <= DENSE_KEYS else None
+        self._table: NDArray[np.int32] | None = np.full(space, -1, dtype=np.int32) if space <= DENSE_KEYS else None
         self._ordered = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         self.add(rows, outputs)
 
-    def keys(self, X: NDArray[Any]) -> NDArray[np.int64] | None:
+    def keys(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.signedinteger[Any]] | None:
         """Return an integer for each row, the same for equal rows only; None where a value has no code yet."""
-        keys = np.zeros(len(X), dtype=np.int64)
-        for position, (coder, stride) in enumerate(zip(self.coders, self._strides, strict=True)):
-            codes = coder.codes(X[:, position])
+        keys: NDArray[np.signedinteger[Any]] = np.zeros(len(columns[0]), dtype=self._key_type)
+        for coder, column in zip(self.coders, columns, strict=True):
+            codes = coder.codes(column)
             if codes is None:
                 return None
-            codes *= stride
-            keys += codes
+            np.multiply(keys, coder.size, out=keys)
+            np.add(keys, codes, out=keys, casting="same_kind")
         return keys
 
-    def known_keys(self, X: NDArray[Any]) -> NDArray[np.int64]:
+    def known_keys(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.signedinteger[Any]]:
         """Return `keys` of rows that the coders were made for."""
-        keys = self.keys(X)
+        keys = self.keys(columns)
         if keys is None:
             raise AssertionError("the coders must know the rows that they were made for")
         return keys
 
-    def places(self, keys: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
+    def places(self, keys: NDArray[np.signedinteger[Any]]) -> NDArray[np.integer[Any]]:
         """Return the place of each key's row among ``rows``, -1 where it isn't there."""
         if self._table is not None:
             return self._table.take(keys)
         ordered, order = self._ordered
         if not len(ordered):
             return np.full(len(keys), -1)
-        distinct, inverse = np.unique(keys, return_inverse=True)
+        distinct, inverse = np.unique(keys.astype(np.int64), return_inverse=True)
         places = np.searchsorted(ordered, distinct)
         places[places == len(ordered)] = 0
         return np.where(ordered[places] == distinct, order[places], -1)[inverse]
 
-    def find(self, X: NDArray[Any]) -> NDArray[np.integer[Any]] | None:
-        """Return the places of the rows of ``X``; None if a row is not known."""
-        keys = self.keys(X)
-        if keys is None:
-            return None
-        places = self.places(keys)
-        return None if places.min() < 0 else places
+    def find(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.integer[Any]]:
+        """Return the places of the rows, a new array; -1 for each that isn't known, or for all where a value isn't."""
+        keys = self.keys(columns)
+        return np.full(len(columns[0]), -1) if keys is None else self.places(keys)
 
     def add(self, rows: NDArray[Any], outputs: NDArray[np.float64]) -> None:
         """Make known rows that are not, each distinct one once."""
         places = np.arange(len(self.rows), len(self.rows) + len(rows))
         self.rows = np.concatenate([self.rows, rows])
-        self.outputs = np.concatenate([self.outputs, outputs]) if len(self.outputs) else outputs
-        keys = self.known_keys(rows)
+        # Column by column, as it is asked for.
+        self.outputs = np.asfortranarray(np.concatenate([self.outputs, outputs]) if len(self.outputs) else outputs)
+        keys = self.known_keys(list(rows.T))
         if self._table is not None:
             self._table[keys] = places
         else:
@@ -171,25 +174,36 @@ class DistinctRows:
         self._rows_seen = 0
         self.on = True
 
-    def __call__(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the predictions of ``X``, of shape (n_samples, n_features); a new array."""
-        self._rows_seen += len(X)
-        if not len(X) or not self.on or X.ndim != 2 or not X.shape[1] or not _can_be_coded(X.dtype):
-            return self._predict_all(X)
-        known = self._known.get(X.dtype)
-        places = None if known is None else known.find(X)
-        if places is None:
+    def __call__(self, columns: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
+        """Return the columns of the predictions, n_outputs new arrays of shape (n_samples,).
+
+        Of ``columns``, each of shape (n_samples,), there is at least one. They are the features, as they would be side
+        by side in an array of the type that holds them all.
+        """
+        dtype = np.result_type(*{column.dtype for column in columns})
+        self._rows_seen += len(columns[0])
+        if not len(columns[0]) or not self.on or not _can_be_coded(dtype):
+            return self._predict_all(columns, dtype)
+        if dtype.kind == "f":  # two integers may be the same float
+            columns = [c.astype(dtype) if c.dtype.kind in "iu" and c.itemsize == 8 else c for c in columns]
+        known = self._known.get(dtype)
+        places = np.full(len(columns[0]), -1) if known is None else known.find(columns)
+        unknown = np.flatnonzero(places < 0)
+        if len(unknown):
+            rows = columns if len(unknown) == len(places) else [column[unknown] for column in columns]
             with self._lock:
                 try:
-                    known, places = self._learned(X)
+                    known = self._learned(rows, dtype) if self.on else None
                 except TooManyDistinctError:
-                    self.on = False
+                    self.on, known = False, None
                     self._given_up |= {dtype: (known.rows, known.outputs) for dtype, known in self._known.items()}
                     self._known = {}
-        if known is None or places is None:
-            return self._predict_all(X)
-        self._count(X.dtype, places)
-        return known.outputs.take(places, axis=0)
+            if known is not None:
+                places[unknown] = known.find(rows)
+        if known is None:
+            return self._predict_all(columns, dtype)
+        self._count(dtype, places)
+        return [output.take(places) for output in known.outputs.T]
 
     def take_counted(self) -> list[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64]]]:
         """Return distinct rows, their predictions, and how often each was asked for since this was last called.
@@ -214,31 +228,32 @@ class DistinctRows:
             counts[: len(before)] += before
             self._counts[dtype] = counts
 
-    def _predict_all(self, X: NDArray[Any]) -> NDArray[np.float64]:
+    def _predict_all(self, columns: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> list[NDArray[np.float64]]:
+        X = _side_by_side(columns, dtype)
         outputs = self._predict(X)
         if self._on_others is not None and len(X):
             self._on_others(X, outputs)
-        return outputs
+        return list(outputs.T.copy())
 
-    def _learned(self, X: NDArray[Any]) -> tuple[_Known, NDArray[np.integer[Any]]]:
-        """Make known all rows of ``X`` and return where they are."""
-        known = self._known.get(X.dtype)
-        rows = X[:0] if known is None else known.rows
-        old = [None] * X.shape[1] if known is None else known.coders
-        coders = [_coder(X[:, position], rows[:, position], coder) for position, coder in enumerate(old)]
+    def _learned(self, columns: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> _Known:
+        """Make known all rows, and return what knows them."""
+        known = self._known.get(dtype)
+        rows = np.empty((0, len(columns)), dtype) if known is None else known.rows
+        old = [None] * len(columns) if known is None else known.coders
+        coders = [_coder(*each) for each in zip(columns, rows.T, old, strict=True)]
         if known is None or coders != known.coders:
             known = _Known(coders, rows, np.empty((0, 0)) if known is None else known.outputs)
-        keys = known.known_keys(X)
+        keys = known.known_keys(columns)
         unknown = np.flatnonzero(known.places(keys) < 0)
         _, first = np.unique(keys[unknown], return_index=True)
         distinct = len(rows) + len(first)
         if distinct > MAX_DISTINCT or (self._rows_seen >= PROBE_ROWS and distinct > HARDLY_REPEAT * self._rows_seen):
             raise TooManyDistinctError
         if len(first):
-            new = X[unknown[np.sort(first)]]
+            new = _side_by_side([column[unknown[np.sort(first)]] for column in columns], dtype)
             known.add(new, self._predict(new))
-        self._known[X.dtype] = known
-        return known, known.places(keys)
+        self._known[dtype] = known
+        return known
 
 
 def _coder(column: NDArray[Any], rows: NDArray[Any], known: _Offset | _Values | None) -> _Offset | _Values:
@@ -254,17 +269,25 @@ def _coder(column: NDArray[Any], rows: NDArray[Any], known: _Offset | _Values | 
             offset = _Offset(low, high - low + 1)
             if offset.size <= MAX_COLUMN_VALUES and high <= _INT64_MAX and offset.codes(column) is not None:
                 return offset
-    values = np.unique(np.concatenate([_bits(rows), _bits(column)]))
+    values = np.unique(np.concatenate([_bits(rows, rows.dtype), _bits(column, rows.dtype)]))
     if len(values) > MAX_COLUMN_VALUES:
         raise TooManyDistinctError
-    return _Values(values)
+    return _Values(values, rows.dtype)
 
 
 def _can_be_coded(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
-def _bits(column: NDArray[Any]) -> NDArray[np.int64]:
-    if column.dtype.kind == "f":
-        return column.astype(np.float64).view(np.int64)
+def _bits(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.int64]:
+    """Return the bits that the numbers have in an array of type ``dtype``."""
+    if dtype.kind == "f":
+        return column.astype(dtype).astype(np.float64).view(np.int64)
     return column.astype(np.int64)
+
+
+def _side_by_side(columns: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    X = np.empty((len(columns[0]), len(columns)), dtype)
+    for position, column in enumerate(columns):
+        X[:, position] = column
+    return X

@@ -5,8 +5,9 @@ Each takes a pandas frame or a 2-D array, works column by column, returns a new 
 learned, so that nothing leaks from one data set to another. A value that is none of them gets a code of its
 own: the number of categories. A batch to transform may have no rows.
 
-A pandas ``Categorical`` costs one look at each *category* instead of one at each row: this is what makes
-millions of rows cheap, and a plain column of strings gives the same codes.
+A pandas ``Categorical`` costs one look at each *category* instead of one at each row, and a plain column of strings
+gives the same codes. ``codes`` makes them of an Arrow column without a frame, and ``code`` of a single value: this is
+what makes millions of rows cheap, and one row.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -77,21 +80,37 @@ class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type
                 ensure_all_finite=False,
                 ensure_min_samples=0,
             )
-        bins = len(self.edges) - 1
-        # A bin's code is how many edges lie below, less one; counting them is faster than a search for each number.
-        below = np.zeros(X.shape, dtype=np.int8)
-        for edge in np.asarray(self.edges, X.dtype):
-            below += edge < X
-        code_of = np.array([bins, *range(bins + 1)], dtype=np.int8)
-        codes: NDArray[np.int8] = code_of.take(below)
-        missing = int(np.searchsorted(np.asarray(self.edges, X.dtype), X.dtype.type(self.missing)))
-        codes[np.isnan(X)] = code_of[missing]
-        return codes
+        return self._bins_of(X)
+
+    def codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int8] | None:
+        """Return what `transform` makes of one column, of shape (n_samples,); None if it doesn't hold numbers."""
+        kind = column.type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            return None
+        if kind not in (pa.float64(), pa.float32()):
+            column = column.cast(pa.float64(), safe=False)
+        return self._bins_of(pc.fill_null(column, self.missing).to_numpy())
 
     def code(self, value: float | None) -> int:
         """Return what `transform` makes of one float64, None for a missing one."""
         below = bisect_left(self.edges, self.missing if value is None else value)
         return below - 1 if below else len(self.edges) - 1
+
+    def _bins_of(self, X: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
+        """Return the codes of numbers of any shape."""
+        edges = np.asarray(self.edges, X.dtype)
+        # A bin's code is how many edges lie below, less one; counting them is faster than a search for each number.
+        codes = np.full(X.shape, -1, dtype=np.int8)
+        is_above = np.empty(X.shape, dtype=np.bool_)
+        for edge in edges:
+            np.less(edge, X, out=is_above)
+            codes += is_above.view(np.int8)
+        none = codes < 0  # below the first edge, or NaN
+        if none.any():
+            bins = len(edges) - 1
+            missing = int(np.searchsorted(edges, X.dtype.type(self.missing))) - 1
+            codes[none] = np.where(np.isnan(X[none]), missing if missing >= 0 else bins, bins)
+        return codes
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -140,6 +159,23 @@ class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         codes = np.empty(frame.shape, dtype=np.int8, order="F")
         for position in range(frame.shape[1]):
             codes[:, position] = self._codes(frame.iloc[:, position])
+        return codes
+
+    def codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int8] | None:
+        """Return what `transform` makes of one column, of shape (n_samples,); None if it doesn't hold strings."""
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if not pa.types.is_dictionary(array.type):
+            array = pc.dictionary_encode(array)
+        values = array.dictionary
+        if values.type not in (pa.string(), pa.large_string()) or values.null_count:
+            return None
+        if self.first_letter:
+            values = pc.utf8_slice_codeunits(values, 0, 1)
+        unknown = len(self.categories)
+        code_of = pc.fill_null(pc.index_in(values, pa.array(self.categories, values.type)), unknown).to_numpy()
+        # The last entry answers what has no value.
+        code_of = np.append(code_of, self.code(None)).astype(np.int8)
+        codes: NDArray[np.int8] = code_of.take(pc.fill_null(array.indices.cast(pa.int32()), len(values)).to_numpy())
         return codes
 
     def code(self, value: str | None) -> int:

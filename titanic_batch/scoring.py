@@ -83,13 +83,13 @@ class Scorer:
 
         ``table`` has at least `columns`; strings may be dictionary-encoded, which is faster. It is not changed.
         """
-        outputs = [
-            self._score_slice(table.slice(start, SLICE_ROWS)) for start in range(0, table.num_rows, SLICE_ROWS)
-        ] or [np.empty((0, 2))]
-        both = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
-        return Scores(both[:, 0].astype(np.int8), np.ascontiguousarray(both[:, 1]))
+        starts = range(0, table.num_rows, SLICE_ROWS)
+        parts = [self._score_slice(table.slice(start, SLICE_ROWS)) for start in starts] or [[np.empty(0)] * 2]
+        labels, probabilities = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        return Scores(labels.astype(np.int8), probabilities)
 
-    def _score_slice(self, table: pa.Table) -> NDArray[np.float64]:
+    def _score_slice(self, table: pa.Table) -> list[NDArray[np.float64]]:
+        """Return labels and probabilities."""
         table = table.select(list(self.columns))
         if self._tally is not None:
             for name, column in zip(self.columns, table.columns, strict=True):
@@ -97,7 +97,9 @@ class Scorer:
         X = self._features(table)
         if isinstance(X, pd.DataFrame) and all(isinstance(d, np.dtype) and d.kind in "biuf" for d in X.dtypes):
             X = X.to_numpy(np.result_type(np.bool_, *X.dtypes))
-        return self._distinct(X) if isinstance(X, np.ndarray) else self.predict_features(X)
+        if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1]:
+            X = list(X.T)
+        return self._distinct(X) if isinstance(X, list) else list(self.predict_features(X).T.copy())
 
     def _count(self, X: NDArray[Any], outputs: NDArray[np.float64]) -> None:
         if self._tally is not None:
@@ -130,9 +132,9 @@ class RowScorer:
     """Scores a few rows of plain values, to the bits of `Scorer.score`, without the cost of a frame for each call.
 
     The features of a row are made value by value, so the pipeline's must be elementwise: a ``ColumnTransformer`` that
-    passes columns on, or codes them with what has a ``code`` method for one value. Rows whose features are the same
-    have the same scores, which are remembered, for up to ``KNOWN_ROWS`` distinct ones. Safe to call from several
-    threads.
+    passes columns on, or codes them with what has ``code`` for one value, and ``codes`` for a column. Rows whose
+    features are the same have the same scores, which are remembered, for up to ``KNOWN_ROWS`` distinct ones. Safe to
+    call from several threads.
 
     Parameters
     ----------
@@ -144,7 +146,11 @@ class RowScorer:
 
     def __init__(self, scorer: Scorer, columns: Sequence[str]) -> None:
         self._scorer = scorer
-        self._codes = _codes_of(scorer, columns)
+        self._codes: list[tuple[int, Callable[[Any], Any] | None]] | None = None
+        parts = _parts_of(scorer.features)
+        if parts is not None and {name for name, _ in parts} <= set(columns):
+            places = {name: place for place, name in enumerate(columns)}
+            self._codes = [(places[name], transformer and transformer.code) for name, transformer in parts]
         self._known: dict[tuple[Any, ...], RowScore] = {}
         self._lock = threading.Lock()
 
@@ -179,22 +185,24 @@ class RowScorer:
         return scores
 
 
-def _codes_of(scorer: Scorer, columns: Sequence[str]) -> list[tuple[int, Callable[[Any], Any] | None]] | None:
-    """Return, for each feature, the place of the value that it is made of, and how; None where that can't be told."""
-    steps = scorer.features
+def _parts_of(steps: Pipeline | None) -> list[tuple[str, Any]] | None:
+    """Return, for each feature, the column that it is made of, and the transformer; None: it is the column itself.
+
+    None where it is not so simple that the steps are one ``ColumnTransformer`` whose features each come from the column
+    in the same place, passed on or coded.
+    """
     if steps is None or len(steps) != 1 or type(steps[0]) is not ColumnTransformer or steps[0].transformer_weights:
         return None
-    places = {name: place for place, name in enumerate(columns)}
-    codes: list[tuple[int, Callable[[Any], Any] | None]] = []
+    parts: list[tuple[str, Any]] = []
     for _, transformer, names in steps[0].transformers_:
         if transformer == "drop":
             continue
         passes = isinstance(transformer, FunctionTransformer) and transformer.func is None
-        code = None if passes else getattr(transformer, "code", None)
-        if not (passes or code) or not isinstance(names, list) or not set(names) <= places.keys():
+        codes = hasattr(transformer, "codes") and hasattr(transformer, "code")
+        if not (passes or codes) or not isinstance(names, list) or set(map(type, names)) != {str}:
             return None
-        codes += [(places[name], code) for name in names]
-    return codes
+        parts += [(name, None if passes else transformer) for name in names]
+    return parts or None
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -217,45 +225,53 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 class _Features:
-    """``transform`` of the steps before the classifier, without what a `ColumnTransformer` spends around its own.
+    """``transform`` of the steps before the classifier, made of Arrow's columns where they are simple enough.
 
-    That is two thirds of the time for a block of a hundred thousand rows, under the interpreter's lock. Each of its
-    transformers gets the same columns and their results stand side by side in the same order, so the values are the
-    same, which is checked on the first rows that come: if ever they were not, the steps are asked themselves.
+    Going through frames costs several times as much, much of it under the interpreter's lock. The values are the same,
+    which is checked on the first rows that come: if ever they were not, the steps are asked themselves.
     """
 
     def __init__(self, steps: Pipeline) -> None:
         self._steps = steps
-        is_plain = len(steps) == 1 and type(steps[0]) is ColumnTransformer and not steps[0].transformer_weights
-        parts = steps[0].transformers_ if is_plain else []
-        self._parts = [(part, columns) for _, part, columns in parts if not isinstance(part, str)]
-        if not all(isinstance(columns, list) and set(map(type, columns)) == {str} for _, columns in self._parts):
-            self._parts = []
+        self._parts = _parts_of(steps)
         self._proven = False
 
     def __call__(self, table: pa.Table) -> Any:
+        """Return the features, column by column, where they are made so; else what the steps make of a frame."""
         if not self._proven and table.num_rows:
             sample = table.slice(0, _PROOF_ROWS)
-            theirs, ours = self._steps.transform(_frame(sample)), self._side_by_side(sample)
-            if not _are_same(theirs, ours):
-                self._parts = []
+            if not _are_same(self._steps.transform(_frame(sample)), self._columns(sample)):
+                self._parts = None
             self._proven = True
-        features = self._side_by_side(table)
-        return self._steps.transform(_frame(table)) if features is None else features
+        columns = self._columns(table)
+        return self._steps.transform(_frame(table)) if columns is None else columns
 
-    def _side_by_side(self, table: pa.Table) -> NDArray[Any] | None:
-        """Return what the transformers make of a table, of shape (n_samples, n_features); None if it isn't numbers."""
-        arrays = [np.asarray(part.transform(_frame(table.select(columns)))) for part, columns in self._parts]
-        if not arrays or any(array.ndim != 2 or array.dtype.kind not in "biuf" for array in arrays):
-            return None
-        # Column by column, as those who read it go through it.
-        X = np.empty((table.num_rows, sum(array.shape[1] for array in arrays)), np.result_type(*arrays), order="F")
-        return np.concatenate(arrays, axis=1, out=X)
+    def _columns(self, table: pa.Table) -> list[NDArray[Any]] | None:
+        """Return the features, each of shape (n_samples,); None if they can't be made so of these columns."""
+        columns = []
+        for name, transformer in self._parts or ():
+            values = _numbers(table[name]) if transformer is None else transformer.codes(table[name])
+            if values is None:
+                return None
+            columns.append(values)
+        return columns or None
 
 
-def _are_same(one: Any, other: Any) -> bool:
-    are_arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and one.dtype == other.dtype
-    return are_arrays and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+def _numbers(column: pa.ChunkedArray) -> NDArray[Any] | None:
+    """Return numbers as pandas has them, a missing one as NaN; None if it doesn't hold numbers."""
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.float64(), safe=False) if column.null_count else column
+    elif column.type not in (pa.float64(), pa.float32()):
+        return None
+    values: NDArray[Any] = (pc.fill_null(column, float("nan")) if column.null_count else column).to_numpy()
+    return values
+
+
+def _are_same(theirs: Any, ours: list[NDArray[Any]] | None) -> bool:
+    if not isinstance(theirs, np.ndarray) or ours is None:
+        return False
+    X = np.column_stack(ours)
+    return theirs.dtype == X.dtype and np.array_equal(theirs, X, equal_nan=X.dtype.kind == "f")
 
 
 class _Forest:
