@@ -26,6 +26,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.rows import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Fields, Problem, Rows
 
 BLOCK_BYTES = 8 * 2**20
+_SCAN_BYTES = 2**20  # that much at a time stays near the processor
 MAX_ROW_BYTES = 128 * 2**20  # a quote that is never closed must not make us hold the file
 
 _QUOTE, _COMMA, _LF, _CR = b'",\n\r'
@@ -68,7 +69,8 @@ class CsvBlock:
         if not self.unclosed and not self.neighbours.are_odd:
             wanted = {name: kind or pa.string() for name, kind in types.items()}
             try:
-                table = self._parse(self.data, wanted, handler=None)
+                # The parser could leave no column of text as it stands beside those where a spelling means missing.
+                table = self._parse(self.data, wanted, handler=None, missing_text=None not in types.values())
             except pa.ArrowInvalid:
                 pass
             else:
@@ -134,6 +136,8 @@ class CsvBlock:
         data: bytes | memoryview,
         types: Mapping[str, pa.DataType],
         handler: Callable[[pyarrow.csv.InvalidRow], str] | None,
+        *,
+        missing_text: bool = False,
     ) -> pa.Table:
         if not _NOT_BLANK.search(data):
             return pa.table({name: pa.array([], kind) for name, kind in types.items()})
@@ -144,7 +148,7 @@ class CsvBlock:
             pyarrow.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=len(data) + 1),
             pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handler),
             pyarrow.csv.ConvertOptions(
-                column_types=types, include_columns=list(types), null_values=MISSING, strings_can_be_null=False
+                column_types=types, include_columns=list(types), null_values=MISSING, strings_can_be_null=missing_text
             ),
         )
 
@@ -279,8 +283,14 @@ def last_row_end(data: bytearray) -> int:
 
 def _quotes(data: bytearray) -> NDArray[np.int64]:
     """Return where the quotes are, rising."""
-    is_quote = np.frombuffer(data, dtype=np.uint8) == _QUOTE
-    whole = len(data) // 8 * 8
+    array = np.frombuffer(data, dtype=np.uint8)
+    starts = range(0, len(array), _SCAN_BYTES)
+    return np.concatenate([_quotes_in(array[start : start + _SCAN_BYTES]) + start for start in starts])
+
+
+def _quotes_in(array: NDArray[np.uint8]) -> NDArray[np.int64]:
+    is_quote = array == _QUOTE
+    whole = len(array) // 8 * 8
     # Most bytes are none, so eight at a time are passed over; of those left, the first is found, then the next.
     words = is_quote[:whole].view("<u8")
     places = np.flatnonzero(words != 0)

@@ -62,8 +62,8 @@ class _Verdict:
     accepted: Mask
     fields: Fields | None
     keys: NDArray[np.int64]
-    keyed: NDArray[np.int64]
-    """Rows that have a key."""
+    keyless: NDArray[np.int64]
+    """Rows that have no key."""
 
 
 class Judge:
@@ -119,12 +119,12 @@ class Judge:
             A table is damaged, or reading it failed midway.
         """
         seen = SeenKeys()
-        window = _Window(width=jobs + 1)
+        window = _Window(width=jobs + 2)
         wanted = None if self._fields else list(self._types)
         blocks = ((table, block) for table in tables for block in table.blocks(wanted))
         calls = (joblib.delayed(self._verdict)(window, place, *pair) for place, pair in enumerate(blocks))
         parallel = joblib.Parallel(
-            n_jobs=jobs, prefer="threads", return_as="generator", pre_dispatch=jobs + 1, batch_size=1
+            n_jobs=jobs, prefer="threads", return_as="generator", pre_dispatch=jobs + 2, batch_size=1
         )
         verdicts = parallel(calls)
         first_row, current = 1, None
@@ -152,7 +152,6 @@ class Judge:
         good = rows.table if accepted.all() else rows.table.filter(pa.array(accepted))
         rejected = np.flatnonzero(~accepted)
         key = rows.table[self.contract.key]
-        keyed = np.flatnonzero(key.is_valid().to_numpy())
         return _Verdict(
             table=table,
             block=block,
@@ -162,11 +161,13 @@ class Judge:
             accepted=accepted,
             fields=block.fields(rejected) if self._fields and len(rejected) else None,
             keys=pc.drop_null(key).to_numpy(),
-            keyed=keyed,
+            keyless=np.flatnonzero(key.is_null().to_numpy()) if key.null_count else np.empty(0, dtype=np.int64),
         )
 
     def _settled(self, verdict: _Verdict, first_row: int, seen: SeenKeys) -> JudgedBlock:
-        repeated = verdict.keyed[seen.add(verdict.keys)]
+        repeated = np.flatnonzero(seen.add(verdict.keys))
+        if len(repeated) and len(verdict.keyless):
+            repeated = np.delete(np.arange(verdict.count), verdict.keyless)[repeated]
         rejected = np.flatnonzero(~verdict.accepted)
         output, problems, fields = verdict.output, verdict.problems, verdict.fields
         if len(repeated):

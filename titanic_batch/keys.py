@@ -28,20 +28,16 @@ class SeenKeys:
 
         ``keys`` is of shape (n_keys,) and not kept; so is the mask.
         """
-        seen = np.zeros(len(keys), dtype=np.bool_)
         if (keys[1:] > keys[:-1]).all():
-            order, ordered = None, keys
-        else:
-            order = np.argsort(keys, kind="stable")
-            ordered = keys[order]
+            return self._add_new(keys)
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
         repeated = np.zeros(len(keys), dtype=np.bool_)
         repeated[1:] = ordered[1:] == ordered[:-1]
-        new = ordered[~repeated]
-        came_before = self._add_new(new)
+        came_before = self._add_new(ordered[~repeated])
         in_order = repeated.copy()
         in_order[~repeated] = came_before
-        if order is None:
-            return in_order
+        seen = np.empty(len(keys), dtype=np.bool_)
         seen[order] = in_order
         return seen
 
