@@ -55,6 +55,7 @@ def bytes_of(seen: SeenKeys) -> int:
 
 
 @given(st.lists(sparse | edges, max_size=8))
+@example([[INT_MAX - 1, INT_MAX], [INT_MIN, INT_MIN + 1], [INT_MAX - 2, INT_MAX - 1]])
 @example([[INT_MAX, INT_MIN, INT_MAX], [INT_MIN, 0, -1, INT_MAX]])
 @example([[], [1], [], [1]])
 def test_sparse_keys_are_told_as_by_a_set(batches: list[list[int]]) -> None:

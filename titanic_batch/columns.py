@@ -139,6 +139,17 @@ def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
     return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows} if rows.any() else {}
 
 
+def stored_bounds(numbers: pa.Array) -> tuple[float, float]:
+    """Return the least and the greatest of what is stored for some numbers, NaN if it is among it.
+
+    What is stored where one is missing may be anything. So these are bounds, and not always the narrowest; but Arrow
+    takes twenty times as long where it has to look at what is missing.
+    """
+    stored = np.frombuffer(numbers.buffers()[1], numbers.type.to_pandas_dtype())
+    stored = stored[numbers.offset : numbers.offset + len(numbers)]
+    return stored.min(), stored.max()
+
+
 def without_nan(numbers: pa.Array) -> pa.Array:
     """Return numbers, chunked or not, with NaN, however it was spelt, as null."""
     if not pa.types.is_floating(numbers.type):

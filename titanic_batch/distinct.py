@@ -130,9 +130,8 @@ class _Known:
     def add(self, rows: NDArray[Any], outputs: NDArray[np.float64]) -> None:
         """Make known rows that are not, each distinct one once."""
         places = np.arange(len(self.rows), len(self.rows) + len(rows))
-        self.rows = np.concatenate([self.rows, rows])
-        # Column by column, as it is asked for.
-        self.outputs = np.asfortranarray(np.concatenate([self.outputs, outputs]) if len(self.outputs) else outputs)
+        self.rows = _appended(self.rows, rows)
+        self.outputs = _appended(self.outputs, outputs)
         keys = self.known_keys(list(rows.T))
         if self._table is not None:
             self._table[keys] = places
@@ -250,7 +249,8 @@ class DistinctRows:
         if distinct > MAX_DISTINCT or (self._rows_seen >= PROBE_ROWS and distinct > HARDLY_REPEAT * self._rows_seen):
             raise TooManyDistinctError
         if len(first):
-            new = _side_by_side([column[unknown[np.sort(first)]] for column in columns], dtype)
+            # In the order of their keys: a tree leads neighbours to the same leaves, which the processor then foresees.
+            new = _side_by_side([column[unknown[first]] for column in columns], dtype)
             known.add(new, self._predict(new))
         self._known[dtype] = known
         return known
@@ -291,3 +291,19 @@ def _side_by_side(columns: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDAr
     for position, column in enumerate(columns):
         X[:, position] = column
     return X
+
+
+def _appended(array: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Return both below each other, in Fortran's order, in new memory that has room for as much again.
+
+    An ``array`` with rows is what this returned before: then ``rows`` go into the room that it left, if that is enough.
+    """
+    count = len(array) + len(rows)
+    base = array.base if len(array) else None
+    if base is None or len(base) < count:
+        base = np.empty((2 * count, *rows.shape[1:]), rows.dtype, order="F")
+        if len(array):
+            base[: len(array)] = array
+    base[len(array) : count] = rows
+    both: NDArray[Any] = base[:count]
+    return both

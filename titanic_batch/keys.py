@@ -43,6 +43,8 @@ class SeenKeys:
 
     def _add_new(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Add rising, distinct keys and return which of them are in the set already."""
+        if self._can_add_span(keys):
+            return self._add_span(keys)
         seen = np.zeros(len(keys), dtype=np.bool_)
         rest = np.ones(len(keys), dtype=np.bool_)
         if len(keys) and self._pages:
@@ -58,6 +60,30 @@ class SeenKeys:
             places[places == len(run)] = 0
             seen |= run[places] == keys
         self._add_run(keys[rest & ~seen])
+        return seen
+
+    def _can_add_span(self, keys: NDArray[np.int64]) -> bool:
+        """Tell whether rising, distinct keys have no gaps, and no run has keys between the first and the last."""
+        if not len(keys) or int(keys[-1]) - int(keys[0]) != len(keys) - 1:
+            return False
+        return not any(run[0] <= keys[-1] and keys[0] <= run[-1] for run in self._runs)
+
+    def _add_span(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Do what `_add_new` does, page by page and not key by key."""
+        seen = np.zeros(len(keys), dtype=np.bool_)
+        start = 0
+        while start < len(keys):
+            page, low = int(keys[start]) >> _PAGE_BITS, int(keys[start]) & (_PAGE - 1)
+            end = min(start + _PAGE - low, len(keys))
+            if end - start >= _PAGE_WORTH and page not in self._pages:
+                self._pages[page] = np.zeros(_PAGE, dtype=np.bool_)
+            if page in self._pages:
+                marks = self._pages[page][low : low + end - start]
+                seen[start:end] = marks
+                marks[:] = True
+            else:
+                self._add_run(keys[start:end].copy())
+            start = end
         return seen
 
     def _add_run(self, run: NDArray[np.int64]) -> None:

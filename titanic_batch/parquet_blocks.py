@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from titanic_batch.columns import STRING, Mask, escape, from_arrow, is_text, valid_text
+from titanic_batch.columns import STRING, Mask, escape, from_arrow, is_text, stored_bounds, valid_text
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.rows import Fields, Problem, Rows
 
@@ -120,9 +120,11 @@ def _check_codes(table: pa.Table) -> None:
     """Check that dictionary codes stay within the dictionary, which the library takes for granted in a damaged file."""
     for column in table.columns:
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
-            codes = pc.min_max(chunk.indices).as_py()
-            if codes["max"] is not None and not 0 <= codes["min"] <= codes["max"] < len(chunk.dictionary):
-                raise pa.ArrowInvalid("a code beyond the dictionary")
+            low, high = stored_bounds(chunk.indices) if len(chunk) else (0, -1)
+            if not 0 <= low <= high < len(chunk.dictionary):
+                codes = pc.min_max(chunk.indices).as_py()
+                if codes["max"] is not None and not 0 <= codes["min"] <= codes["max"] < len(chunk.dictionary):
+                    raise pa.ArrowInvalid("a code beyond the dictionary")
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

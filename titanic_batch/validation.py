@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pandera.config import ValidationDepth, config_context
 
-from titanic_batch.columns import ENCODING, NOT_FINITE, OUT_OF_RANGE, STRING, TYPE, Mask
+from titanic_batch.columns import ENCODING, NOT_FINITE, OUT_OF_RANGE, STRING, TYPE, Mask, stored_bounds
 from titanic_batch.columns import MISSING as MISSING_TEXTS
 from titanic_batch.rows import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Problem, Rows
 
@@ -187,7 +187,8 @@ class Contract:
         """Yield each rule that numbers break, and the mask of their rows."""
         if name not in self._checked and pa.types.is_integer(column.type):
             return
-        low, high = _stored_bounds(column)
+        bounds = [stored_bounds(chunk) for chunk in column.chunks if len(chunk)]
+        low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
         if np.isfinite([low, high]).all() and (name not in self._checked or self._are_sound(name, low, high)):
             return
         low, high = (bound.as_py() for bound in pc.min_max(column).values())
@@ -244,21 +245,6 @@ class Contract:
 # What gives, of each row, the place of its value among the distinct ones, and whether it has one; asked only for rows
 # that break a rule.
 _Codes = Callable[[], tuple[NDArray[np.int64], Mask]]
-
-
-def _stored_bounds(column: pa.ChunkedArray) -> tuple[float, float]:
-    """Return the least and the greatest of what is stored, NaN if it is among it.
-
-    What is stored where a value is missing may be anything. So these are bounds, and not always the narrowest; but
-    Arrow takes twenty times as long where it has to look at what is missing.
-    """
-    kind = column.type.to_pandas_dtype()
-    stored = [
-        np.frombuffer(chunk.buffers()[1], kind)[chunk.offset : chunk.offset + len(chunk)]
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    return min(values.min() for values in stored), max(values.max() for values in stored)
 
 
 def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _Codes]:
