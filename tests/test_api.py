@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import titanic_batch
-from titanic_batch import Model, score_file, validate_file
+from titanic_batch import Model, fit_file, score_file, score_folder, validate_file
 from titanic_batch.errors import ModelError, UsageError
+from titanic_batch.shards import Shard
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,8 +64,57 @@ def test_what_keeps_a_run_from_its_end_is_raised(tmp_path: Path, model_file: Pat
         validate_file(test_csv, max_rejects=-1)
 
 
+def test_a_folder_gets_a_file_for_each_input(tmp_path: Path, model_file: Path, test_csv: Path) -> None:
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    (inputs / "good.csv").write_bytes(test_csv.read_bytes())
+    (inputs / "spoiled.csv").write_text(test_csv.read_text().replace(",male,", ",Male,", 1))
+    begun: list[int] = []
+    done: list[str] = []
+    units = score_folder(
+        inputs,
+        tmp_path / "out",
+        model_file,
+        keep=["Sex"],
+        on_begin=lambda units: begun.append(len(units)),
+        on_done=lambda unit: done.append(unit.name),
+    )
+    assert begun == [2]
+    assert done == [unit.name for unit in units] == ["good.csv", "spoiled.csv"]
+    assert [unit.failure for unit in units] == [None, "1 of 418 rows rejected, 0 allowed (not_allowed Sex: 1)"]
+    score_file(inputs / "good.csv", tmp_path / "one.csv", model_file, keep=["Sex"])
+    assert (tmp_path / "out" / "good.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert not (tmp_path / "out" / "spoiled.csv").exists()
+    again = score_folder(inputs, tmp_path / "out", model_file, keep=["Sex"], resume=True)
+    assert [unit.skipped for unit in again] == [True, False]
+    half = score_folder(inputs, tmp_path / "half", model_file, shard=Shard(1, 2), max_rejects=1)
+    assert [(unit.name, unit.failure) for unit in half] == [("spoiled.csv", None)]
+
+
+def test_fitting_a_file_saves_what_its_report_holds(tmp_path: Path, test_csv: Path) -> None:
+    report = fit_file(ROOT / "data" / "train.csv", tmp_path / "m.skops", parameters={"n_estimators": 5}, seed=7)
+    assert (report.failure, report.output) == (None, str(tmp_path / "m.skops"))
+    saved = Model.load(tmp_path / "m.skops")
+    passengers = pd.read_csv(test_csv)
+    assert saved.predict_proba(passengers).tobytes() == report.model.predict_proba(passengers).tobytes()
+    assert (saved.seed, saved.manifest["metrics"]["cross_validation"]["accuracy"]["value"]) == (
+        7,
+        report.cross_validation.accuracy,
+    )
+    failed = fit_file(None, tmp_path / "none.skops", parameters={"n_estimators": 5}, min_accuracy=0.99)
+    assert failed.failure is not None
+    assert not (tmp_path / "none.skops").exists()
+
+
 def test_the_public_names_are_these() -> None:
-    assert titanic_batch.__all__ == ["Model", "__version__", "score_file", "validate_file"]
+    assert titanic_batch.__all__ == [
+        "Model",
+        "__version__",
+        "fit_file",
+        "score_file",
+        "score_folder",
+        "validate_file",
+    ]
     assert all(hasattr(titanic_batch, name) for name in titanic_batch.__all__)
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         _ = titanic_batch.other

@@ -380,7 +380,7 @@ def test_a_pickle_is_used_only_where_it_is_pinned(
 def test_a_model_for_another_schema_is_refused(titanic: Titanic, test_csv: Path, small_model: Model) -> None:
     manifest = small_model.manifest | {"schema": {"version": 99, "digest": "0"}}
     Path("other.skops").write_bytes(with_manifest(skops.io.dumps(small_model.pipeline), manifest))
-    assert_fails(titanic("score", test_csv, "-o", "p.csv", "-m", "other.skops"), 78, "version 99 of the schema")
+    assert_fails(titanic("score", test_csv, "-o", "p.csv", "-m", "other.skops"), 78, "another schema (version 99, ")
 
 
 def test_a_model_can_be_looked_at_without_being_built(titanic: Titanic, model_file: Path, small_model: Model) -> None:
@@ -454,6 +454,15 @@ def test_wrong_usage_is_told_with_the_usage(titanic: Titanic, tmp_path: Path, ar
     assert "Usage: titanic" in result.output
     assert "Traceback" not in result.output
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", ["0", "", "7", "many"])
+def test_wrong_usage_is_told_however_wide_the_terminal_claims_to_be(columns: str) -> None:
+    command = [sys.executable, "-m", "titanic_batch", "score"]
+    done = subprocess.run(command, env={**os.environ, "COLUMNS": columns}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Usage" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,58 +1,105 @@
-"""The two jobs as functions of file names, for a program that is not a shell."""
+"""The jobs as functions of file names: what a program calls, and what the command is made of."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from titanic_batch import batch
-from titanic_batch.batch import Inputs, RejectLimit, RunReport
+from titanic_batch import batch, folders
+from titanic_batch.batch import Inputs, PredictedColumns, Progress, RejectLimit, RunReport
+from titanic_batch.folders import Unit
 from titanic_batch.schema import CONTRACT, LABEL, LABELLED_CONTRACT
+from titanic_batch.shards import Shard
 from titanic_batch.sources import Format
 
 if TYPE_CHECKING:
+    from titanic_batch.fitting import FitReport
     from titanic_batch.model import Model
+    from titanic_batch.tuning import Search, Tried
 
-Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Name = str | os.PathLike[str]
+Names = Name | Sequence[Name]
 """A file, a folder or a glob of CSV or Parquet, or several."""
+
+
+class RunOptions(TypedDict, total=False):
+    """What each job takes that reads rows.
+
+    Attributes
+    ----------
+    max_rejects
+        Rejected rows to bear: a number, or a share such as ``"2.5%"``. Without it, none.
+    min_rows
+        Fail if there are fewer rows.
+    jobs
+        Threads. Without it, the cores that this process may use.
+    input_format
+        ``"csv"``, ``"csv.gz"``, ``"csv.zst"`` or ``"parquet"``, whatever the inputs are called.
+    progress
+        Called now and then with the rows so far, how much of the inputs is done, and how much there is, if known.
+    also_written
+        Files that the caller writes meanwhile or afterwards; none that is read or written may be one of them.
+    """
+
+    max_rejects: int | str | RejectLimit
+    min_rows: int
+    jobs: int | None
+    input_format: Format | None
+    progress: Progress | None
+    also_written: Sequence[Name]
+
+
+class ScoreOptions(RunOptions, total=False):
+    """What scoring takes besides.
+
+    Attributes
+    ----------
+    model_sha256
+        What the model's file must have, in hex.
+    keep
+        Columns to carry over.
+    max_psi
+        Fail if the rows moved further from those that the model was fitted on.
+    output_format
+        As ``input_format``, for the predictions.
+    wait
+        Seconds to wait for another run that writes the same.
+    detailed
+        Whether reports are to have digests of inputs and outputs, and how the predictions are distributed.
+    """
+
+    model_sha256: str | None
+    keep: Sequence[str]
+    max_psi: float | None
+    output_format: Format | None
+    wait: float
+    detailed: bool
 
 
 def score_file(
     inputs: Names,
-    output: str | os.PathLike[str],
-    model: Model | str | os.PathLike[str],
+    output: Name,
+    model: Model | Name,
     *,
-    model_sha256: str | None = None,
-    keep: Sequence[str] = (),
-    max_rejects: int | str = 0,
-    min_rows: int = 0,
-    max_psi: float | None = None,
-    rejects: str | os.PathLike[str] | None = None,
-    jobs: int = 1,
-    input_format: Format | None = None,
-    output_format: Format | None = None,
+    rejects: Name | None = None,
+    report: RunReport | None = None,
+    **options: Unpack[ScoreOptions],
 ) -> RunReport:
-    """Write a prediction for every row, as ``titanic score`` does, and return what was done.
+    """Write a prediction for every row into one file, and return what was done.
 
     Parameters
     ----------
     output
         A CSV or Parquet file. It appears whole, or, where the report has a ``failure``, not at all.
     model
-        A fitted model, or the file of one; ``model_sha256`` pins a file.
-    keep
-        Columns to carry over.
-    max_rejects
-        Rejected rows to bear: a number, or a share such as ``"2.5%"``.
-    min_rows
-        Fail if there are fewer rows.
-    max_psi
-        Fail if the rows moved further from those that the model was fitted on.
+        A fitted model, or the file of one.
     rejects
         Where rejected rows are written; otherwise beside the output, as ``<output>.rejects.csv``.
-    jobs
-        Threads.
+    report
+        What to report in; of a run that raises it tells how far it came.
+    **options
+        See `ScoreOptions`.
 
     Raises
     ------
@@ -60,57 +107,185 @@ def score_file(
         What kept the run from its end, as one of the classes in `titanic_batch.errors`. Rows that break the contract
         raise nothing: they are in the report.
     """
-    from titanic_batch.model import Model
-
-    loaded = model if isinstance(model, Model) else Model.load(model, model_sha256)
-    scores = loaded.scores()
     return batch.score(
-        _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format),
+        _scoring(inputs, rejects, options),
         CONTRACT,
-        batch.PredictedColumns(LABEL, scores, keep, loaded.provenance, scores.take_drift, max_psi),
+        _columns(model, options),
         os.fspath(output),
-        output_format,
+        options.get("output_format"),
+        report,
     )
+
+
+def score_folder(
+    inputs: Names,
+    folder: Name,
+    model: Model | Name,
+    *,
+    resume: bool = False,
+    shard: Shard | None = None,
+    on_begin: Callable[[list[Unit]], None] = lambda units: None,
+    on_done: Callable[[Unit], None] = lambda unit: None,
+    **options: Unpack[ScoreOptions],
+) -> list[Unit]:
+    """Write a file of predictions for each input, each a job of its own, and return what became of each.
+
+    One that fails doesn't stop the others: it has a ``failure``. The limits of the options hold for each.
+
+    Parameters
+    ----------
+    folder
+        Made if it isn't there. Predictions are called as their inputs; rejects go to its ``_rejects``.
+    model
+        A fitted model, or the file of one.
+    resume
+        Skip inputs whose predictions are there, unchanged, and were made from the same in the same way.
+    shard
+        Score only this part of the inputs.
+    on_begin, on_done
+        Called with all of them before the first is scored, and with each when it is done.
+    **options
+        See `ScoreOptions`.
+
+    Raises
+    ------
+    TitanicError
+        What keeps all from being scored.
+    """
+    given = _scoring(inputs, None, options)
+    name = os.fspath(folder)
+    units = folders.units_of(given, name, options.get("output_format"))
+    if shard is not None:
+        units = shard.of(units, folders.sizes_of(units))
+    on_begin(units)
+    folders.score_each(units, given, CONTRACT, _columns(model, options), name, resume=resume, on_done=on_done)
+    return units
 
 
 def validate_file(
     inputs: Names,
     *,
     labelled: bool = False,
-    max_rejects: int | str = 0,
-    min_rows: int = 0,
-    rejects: str | os.PathLike[str] | None = None,
-    jobs: int = 1,
-    input_format: Format | None = None,
+    rejects: Name | None = None,
+    with_values: bool = False,
+    **options: Unpack[RunOptions],
 ) -> RunReport:
-    """Check rows exactly as `score_file` does, and the label too where ``labelled``; return what was found.
+    """Check rows exactly as `score_file` does, and return what was found. This imports no scikit-learn.
 
-    This imports no scikit-learn. Parameters are those of `score_file`; rejected rows are written only where ``rejects``
-    names a file.
+    Parameters
+    ----------
+    labelled
+        Whether to check the label too, as `fit_file` does.
+    rejects
+        Where rejected rows are written; otherwise nowhere.
+    with_values
+        Whether the report is to have what the first bad rows hold.
+    **options
+        See `RunOptions`.
 
     Raises
     ------
     TitanicError
         As `score_file` does.
     """
-    given = _inputs(inputs, max_rejects, min_rows, rejects, jobs, input_format)
+    given = _inputs(inputs, rejects, options, with_values=with_values)
     return batch.validate(given, LABELLED_CONTRACT if labelled else CONTRACT)
 
 
-def _inputs(
-    names: Names,
-    max_rejects: int | str,
-    min_rows: int,
-    rejects: str | os.PathLike[str] | None,
-    jobs: int,
-    input_format: Format | None,
-) -> Inputs:
+def fit_file(
+    train: Name | None,
+    output: Name,
+    *,
+    holdout: Name | None = None,
+    seed: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    search: Search | None = None,
+    min_accuracy: float = 0,
+    compare: Name | None = None,
+    html: Name | None = None,
+    max_rejects: int | str | RejectLimit = 0,
+    rejects: Name | None = None,
+    jobs: int | None = None,
+    tried: Tried | None = None,
+) -> FitReport:
+    """Fit a model on a file of labelled passengers, evaluate it by 10-fold cross-validation, save it, and report.
+
+    Parameters
+    ----------
+    train
+        None: the passengers that the package carries.
+    output
+        The model, a ``.skops`` or ``.joblib`` file; not written where the report has a ``failure``.
+    holdout
+        Labelled passengers to evaluate on that are not fitted on.
+    seed
+        Of the forest and the folds.
+    parameters
+        Of the forest; see `titanic_batch.pipeline.PARAMETERS`.
+    search
+        ``"grid"`` or ``"halving"``: look for the best of the other parameters in the notebook's grid.
+    min_accuracy
+        Fail if the accuracy is less, by cross-validation or on the holdout.
+    compare
+        A model file to compare with, on the same folds.
+    html
+        A page to write about the model. This takes longer than fitting.
+    max_rejects, rejects, jobs
+        As for `validate_file`.
+    tried
+        Called with how many candidates of a search are done, and how many there are.
+
+    Raises
+    ------
+    TitanicError
+        As `score_file` does, and where too many rows are rejected.
+    """
+    from titanic_batch import fitting
+    from titanic_batch.pipeline import DEFAULT_SEED
+
+    plan = fitting.Plan(
+        seed=DEFAULT_SEED if seed is None else seed,
+        parameters=parameters or {},
+        search=search,
+        min_accuracy=min_accuracy,
+        compare=_path(compare),
+        html=_path(html),
+    )
+    limits = _inputs((), rejects, {"max_rejects": max_rejects, "jobs": jobs})
+    return fitting.fit(_path(train), os.fspath(output), limits, plan, holdout=_path(holdout), tried=tried)
+
+
+def _columns(model: Model | Name, options: ScoreOptions) -> PredictedColumns:
+    from titanic_batch.model import Model
+
+    loaded = model if isinstance(model, Model) else Model.load(model, options.get("model_sha256"))
+    scores = loaded.scores()
+    return PredictedColumns(
+        LABEL, scores, options.get("keep", ()), loaded.provenance, scores.take_drift, options.get("max_psi")
+    )
+
+
+def _inputs(names: Names, rejects: Name | None, options: RunOptions, **more: Any) -> Inputs:
+    from joblib import cpu_count
+
     several = [names] if isinstance(names, str | os.PathLike) else names
+    limit = options.get("max_rejects", 0)
     return Inputs(
         names=[os.fspath(name) for name in several],
-        format=input_format,
-        max_rejects=RejectLimit.parse(str(max_rejects)),
-        min_rows=min_rows,
-        rejects=None if rejects is None else os.fspath(rejects),
-        jobs=jobs,
+        format=options.get("input_format"),
+        max_rejects=limit if isinstance(limit, RejectLimit) else RejectLimit.parse(str(limit)),
+        min_rows=options.get("min_rows", 0),
+        rejects=_path(rejects),
+        also_written=[os.fspath(name) for name in options.get("also_written", ())],
+        jobs=options.get("jobs") or int(cpu_count()),
+        progress=options.get("progress"),
+        **more,
     )
+
+
+def _scoring(names: Names, rejects: Name | None, options: ScoreOptions) -> Inputs:
+    return _inputs(names, rejects, options, wait=options.get("wait", 0), detailed=options.get("detailed", False))
+
+
+def _path(name: Name | None) -> str | None:
+    return None if name is None else os.fspath(name)

@@ -18,9 +18,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,11 +42,11 @@ from titanic_batch.exit_codes import (
 from titanic_batch.publishing import discard_all
 
 if TYPE_CHECKING:
-    from titanic_batch.batch import Inputs, PredictedColumns, Progress, RunReport
+    from titanic_batch.api import ScoreOptions
+    from titanic_batch.batch import Progress, RunReport
     from titanic_batch.folders import Unit
     from titanic_batch.model import Model
     from titanic_batch.run_record import RunRecord
-    from titanic_batch.shards import Shard
     from titanic_batch.sources import Format
 
 _STOPPED_BY = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
@@ -380,81 +379,80 @@ def score(
     check_names([*inputs, model or DEFAULT_MODEL], [*written, *others])
     record = RunRecord(output, report=report, metrics=metrics, began=began)
     with _recorded(record):
-        from titanic_batch import batch, publishing
+        from titanic_batch import api, publishing
+        from titanic_batch.batch import RejectLimit, RunReport
         from titanic_batch.run_record import ModelUsed
-        from titanic_batch.schema import CONTRACT, LABEL
+        from titanic_batch.schema import CONTRACT
         from titanic_batch.shards import Shard
 
-        output_as = _format(output_format, "--output-format")
-        if not is_folder(output) and (resume or shard is not None):
+        options: ScoreOptions = {
+            "keep": keep or (),
+            "max_rejects": RejectLimit.parse(max_rejects),
+            "min_rows": min_rows,
+            "max_psi": max_psi,
+            "jobs": _jobs(jobs),
+            "input_format": _format(input_format, "--input-format"),
+            "output_format": _format(output_format, "--output-format"),
+            "wait": wait,
+            "detailed": report is not None,
+            "also_written": written,
+        }
+        to_folder = is_folder(output)
+        if not to_folder and (resume or shard is not None):
             raise errors.UsageError("--resume and --shard need a folder as the output: end its name with /.")
         part = None if shard is None else Shard.parse(shard)
-        given = batch.Inputs(
-            names=inputs,
-            format=_format(input_format, "--input-format"),
-            max_rejects=batch.RejectLimit.parse(max_rejects),
-            min_rows=min_rows,
-            rejects=rejects,
-            also_written=written,
-            wait=wait,
-            detailed=report is not None,
-            jobs=_jobs(jobs),
-        )
         record.contract = CONTRACT
         record.options = {
             "keep": list(keep or ()),
             "max_rejects": max_rejects,
             "min_rows": min_rows,
             "max_psi": max_psi,
-            "jobs": given.jobs,
+            "jobs": options["jobs"],
             "resume": resume,
             "shard": None if part is None else str(part),
         }
-        if is_folder(output):
+        if to_folder:
+            if rejects is not None:
+                raise errors.UsageError("with a folder as the output, rejects go to its _rejects: leave --rejects out.")
             publishing.make_folder(output)
         record.check_creatable()
         loaded = _model(model, model_sha256)
         record.loaded(ModelUsed(loaded.source, loaded.sha256))
-        scores = loaded.scores()
-        columns = batch.PredictedColumns(LABEL, scores, keep or (), loaded.provenance, scores.take_drift, max_psi)
-        if is_folder(output):
-            _score_folder(record, given, columns, output, output_as, part, resume=resume)
-            return
-        record.single = batch.RunReport()
         with _progress() as progress:
-            batch.score(replace(given, progress=progress), CONTRACT, columns, output, output_as, record.single)
-        _say_outcome(record.single)
-
-
-def _score_folder(
-    record: RunRecord,
-    inputs: Inputs,
-    columns: PredictedColumns,
-    output: str,
-    output_format: Format | None,
-    part: Shard | None,
-    *,
-    resume: bool,
-) -> None:
-    from titanic_batch import folders
-    from titanic_batch.run_record import exit_code_of
-    from titanic_batch.schema import CONTRACT
-
-    units = folders.units_of(inputs, output, output_format)
-    record.units = units = units if part is None else part.of(units, folders.sizes_of(units))
-
-    def say(unit: Unit) -> None:
-        if unit.error is not None:
-            _say(str(unit.error), "error")
+            options["progress"] = progress
+            if to_folder:
+                units = api.score_folder(
+                    *(inputs, output, loaded),
+                    resume=resume,
+                    shard=part,
+                    on_begin=record.begin,
+                    on_done=_say_outcome_of,
+                    **options,
+                )
+            else:
+                record.single = RunReport()
+                api.score_file(inputs, output, loaded, rejects=rejects, report=record.single, **options)
+        if record.single is None:
+            _say_outcome_of_all(units, output)
         else:
-            try:
-                _say_outcome(unit.report, f"{unit.source.name}: ")
-            except errors.DataError as error:  # it fails this input, and not the others
-                _say(str(error), "error")
+            _say_outcome(record.single)
 
-    with _progress() as progress:
-        inputs = replace(inputs, progress=progress)
-        folders.score_each(units, inputs, CONTRACT, columns, output, resume=resume, on_done=say)
+
+def _say_outcome_of(unit: Unit) -> None:
+    """Say what there is to say of one input of several."""
+    if unit.error is not None:
+        _say(str(unit.error), "error")
+        return
+    try:
+        _say_outcome(unit.report, f"{unit.source.name}: ")
+    except errors.DataError as error:  # it fails this input, and not the others
+        _say(str(error), "error")
+
+
+def _say_outcome_of_all(units: Sequence[Unit], output: str) -> None:
+    """Say how many were scored; end with the gravest exit code where any failed."""
+    from titanic_batch.run_record import exit_code_of
+
     code = gravest(exit_code_of(unit) or DONE for unit in units)
     if code != DONE:
         failed = sum(unit.failure is not None for unit in units)
@@ -511,7 +509,7 @@ def validate(
 
     The exit code is 65 where more rows are rejected than --max-rejects.
     """
-    from titanic_batch import batch, validation_report
+    from titanic_batch import api, validation_report
     from titanic_batch.schema import CONTRACT, LABELLED_CONTRACT
 
     contract = LABELLED_CONTRACT if labelled else CONTRACT
@@ -523,18 +521,18 @@ def validate(
     if not inputs:
         raise errors.UsageError("nothing to validate: name a file, a folder, or - for stdin.")
     with _progress() as progress:
-        given = batch.Inputs(
-            names=inputs,
-            format=_format(input_format, "--input-format"),
-            max_rejects=batch.RejectLimit.parse(max_rejects),
-            min_rows=min_rows,
+        report = api.validate_file(
+            inputs,
+            labelled=labelled,
             rejects=rejects,
-            also_written=() if output is None else (output,),
-            jobs=_jobs(jobs),
-            progress=progress,
             with_values=show_values,
+            max_rejects=max_rejects,
+            min_rows=min_rows,
+            jobs=_jobs(jobs),
+            input_format=_format(input_format, "--input-format"),
+            progress=progress,
+            also_written=() if output is None else (output,),
         )
-        report = batch.validate(given, contract)
     if report_format == "text" and output is None and sys.stdout.isatty():
         from rich.console import Console
 
@@ -593,22 +591,26 @@ def fit(
     log_format: LogFormat = "text",
 ) -> None:
     """Fit the model, evaluate it by 10-fold cross-validation and on --holdout, and save it."""
-    from titanic_batch import batch, fitting, reports, tuning
-    from titanic_batch.pipeline import DEFAULT_SEED
+    from titanic_batch import api, reports, tuning
 
     if search is not None and not tune:
         raise errors.UsageError(f"--search {search} says how to search: add --tune.")
-    plan = fitting.Plan(
-        seed=DEFAULT_SEED if seed is None else seed,
-        parameters=tuning.parse_parameters(param or ()),
-        search=tuning.parse_search(search or "grid") if tune else None,
-        min_accuracy=min_accuracy,
-        compare=compare,
-        html=report,
-    )
-    limits = batch.Inputs([], max_rejects=batch.RejectLimit.parse(max_rejects), rejects=rejects, jobs=_jobs(jobs))
     with _bar("{done} of {total} candidates") as tried:
-        done = fitting.fit(train, output, limits, plan, holdout=holdout, tried=tried)
+        done = api.fit_file(
+            train,
+            output,
+            holdout=holdout,
+            seed=seed,
+            parameters=tuning.parse_parameters(param or ()),
+            search=tuning.parse_search(search or "grid") if tune else None,
+            min_accuracy=min_accuracy,
+            compare=compare,
+            html=report,
+            max_rejects=max_rejects,
+            rejects=rejects,
+            jobs=_jobs(jobs),
+            tried=tried,
+        )
     _write_text(f"{reports.fit_text(done)}\n", None)
     if done.failure:
         raise errors.DataError(f"{done.failure}: no model saved.")
@@ -698,6 +700,8 @@ def main() -> None:
     _occupy_closed_streams()
     _allocate_sparingly()
     _collect_rarely()
+    if not os.environ.get("COLUMNS", "80").strip("0"):
+        del os.environ["COLUMNS"]  # rich would wrap all that is said to no width, and so say nothing
     stopping.release()
     _on_signals(stopping.ask)
     _watch_over_stopping()

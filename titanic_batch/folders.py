@@ -65,8 +65,6 @@ def units_of(inputs: Inputs, folder: str, output_format: Format | None = None) -
     UsageError
         Two inputs would become one output, an input would be overwritten, or has no name.
     """
-    if inputs.rejects is not None:
-        raise UsageError(f"with a folder as the output, rejects go to its {REJECTS}: leave --rejects out.")
     if STDIN in inputs.names:
         raise UsageError(
             "- (stdin) has no name that its predictions could have in a folder: name a file as the output."

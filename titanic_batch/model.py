@@ -420,11 +420,13 @@ def _caution(name: str, manifest: dict[str, Any]) -> str | None:
 
 def _check_schema(name: str, manifest: dict[str, Any]) -> None:
     schema = manifest["schema"]
-    if (schema["version"], schema["digest"]) != (CONTRACT.version, CONTRACT.digest):
-        raise ModelError(
-            f"the model {name} was fitted for version {schema['version']} of the schema, and this is version "
-            f"{CONTRACT.version}: fit it again."
-        )
+    if schema["version"] != CONTRACT.version:
+        theirs, ours = f"version {schema['version']}", f"version {CONTRACT.version}"
+    elif schema["digest"] != CONTRACT.digest:
+        theirs, ours = f"digest {schema['digest'][:12]}", f"digest {CONTRACT.digest[:12]}"
+    else:
+        return
+    raise ModelError(f"the model {name} was fitted for another schema ({theirs}, and this is {ours}): fit it again.")
 
 
 def _manifest(pipeline: Pipeline, features: pd.DataFrame | None = None, label: Any = None) -> dict[str, Any]:

@@ -93,6 +93,10 @@ class RunRecord:
         self._started = datetime.now(UTC) - timedelta(seconds=time.perf_counter() - began)
         self._ending = threading.Lock()
 
+    def begin(self, units: list[Unit]) -> None:
+        """Note what will be made of the inputs, where each is a job of its own."""
+        self.units = units
+
     def loaded(self, model: ModelUsed) -> None:
         """Note which model is used, and that from here on the time is the run's own."""
         self.model = model
