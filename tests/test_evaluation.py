@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import RepeatedStratifiedKFold
@@ -18,6 +19,8 @@ from sklearn.tree import DecisionTreeClassifier
 from titanic_batch.errors import DataError
 from titanic_batch.evaluation import (
     METRICS,
+    CrossValidation,
+    calibration_slope,
     compare,
     cross_validate,
     evaluate,
@@ -183,3 +186,22 @@ def test_the_notebooks_protocol_is_its_split_and_its_folds(passengers: pd.DataFr
     assert found == notebook_protocol(pipeline, X, y)
     assert round(found.held_out_accuracy * 179) == pytest.approx(found.held_out_accuracy * 179), "a share of 179 rows"
     assert 0.7 < found.folds_accuracy < 0.85
+
+
+def test_the_calibration_slope_tells_bold_probabilities_from_timid_ones() -> None:
+    rng = np.random.default_rng(1)
+    log_odds = rng.normal(0, 1.5, 20_000)
+    y = (rng.random(20_000) < expit(log_odds)).astype(np.int64)
+    right = calibration_slope(y, expit(log_odds))
+    assert right == pytest.approx(1, abs=0.05)
+    assert calibration_slope(y, expit(log_odds / 2)) == pytest.approx(2 * right, rel=1e-3)
+    assert 0.4 < calibration_slope(y, expit(2 * log_odds)) < 0.6
+    assert 0 < calibration_slope(y, (log_odds > 0).astype(np.float64)) < 0.5
+
+
+def test_the_calibration_slope_of_folds_is_the_mean_of_their_repeats(rows: Rows) -> None:
+    X, y = rows
+    found = cross_validate(tree(3), X, y, seed=4, repeats=2)
+    of_one = [calibration_slope(*CrossValidation(y, part).pooled()) for part in (found.folds[:10], found.folds[10:])]
+    assert of_one[0] != of_one[1]
+    assert found.calibration_slope() == pytest.approx(np.mean(of_one))

@@ -94,6 +94,7 @@ def test_the_page_tells_of_the_model_beside_it(written: tuple[Path, str]) -> Non
     for name, metric in metrics.items():
         if name != "rows":
             assert f"{metric['value']:.4f} ({metric['low']:.3f} to {metric['high']:.3f})" in page
+    assert re.search(r"too timid: this model \d\.\d\d, the notebook's forest \d\.\d\d\.<", page)
     assert all(f"<th>{group}</th>" in page for group in ("Sex female", "Sex male", "Pclass 1", "Pclass 3"))
 
 

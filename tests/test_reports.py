@@ -62,7 +62,8 @@ def test_a_difference_is_told_with_what_it_is_worth(
     metric: str, difference: float, p_value: float, verdict: str
 ) -> None:
     comparison = Comparison(metric, 0.7, 0.7 + difference, Estimate(difference, difference - 0.01, 0.03), p_value)
-    line = fit_text(FitReport(Model(), "m", evaluation(1), comparisons=[comparison])).splitlines()[2]
+    head, line = fit_text(FitReport(Model(), "m", evaluation(1), comparisons=[comparison])).splitlines()[2:4]
+    assert head == "the old model and the new, each refitted on the same 50 folds:"
     assert line.startswith(f"{metric.replace('_', ' ')}: 0.7000 -> {0.7 + difference:.4f}, {difference:+.4f} (")
     assert line.endswith(f"p = {p_value:.3f}: {verdict}")
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import logit, ndtri, stdtr, stdtrit
 from sklearn.base import clone
 from sklearn.metrics import (
     accuracy_score,
@@ -111,6 +111,14 @@ class CrossValidation:
             np.concatenate([self.y[fold.rows] for fold in self.folds]),
             np.concatenate([fold.probabilities for fold in self.folds]),
         )
+
+    def calibration_slope(self) -> float:
+        """Return the mean of the repeats' `calibration_slope`: folds by themselves have too few rows."""
+        repeats = [
+            CrossValidation(self.y, self.folds[start : start + FOLDS]).pooled()
+            for start in range(0, len(self.folds), FOLDS)
+        ]
+        return float(np.mean([calibration_slope(*repeat) for repeat in repeats]))
 
     def held_out(self) -> Probabilities:
         """Return the probability of each row, in their order: that of the first repeat."""
@@ -215,6 +223,19 @@ def evaluate(y: Labels, probabilities: Probabilities) -> Evaluation:
             "brier_score": _mean_over_rows(METRICS["brier_score"](y, probabilities), (probabilities - y) ** 2),
         },
     )
+
+
+def calibration_slope(y: Labels, probabilities: Probabilities) -> float:
+    """Return by how much log-odds must be stretched to fit the labels: 1 where they are right.
+
+    More where they are too timid, less where too bold: the slope of the labels' logistic regression on the
+    log-odds (Cox, "Two further applications of a model for binary regression", Biometrika 45, 1958). Probabilities are
+    kept within 0.001 and 0.999, since a forest may be certain, and log-odds have no end there.
+    """
+    from sklearn.linear_model import LogisticRegression  # scoring, which needs `evaluate` alone, starts sooner
+
+    log_odds = logit(np.clip(probabilities, 0.001, 0.999))
+    return float(LogisticRegression(C=np.inf).fit(log_odds[:, np.newaxis], y).coef_[0, 0])
 
 
 def compare(old: CrossValidation, new: CrossValidation, metric: str) -> Comparison:

@@ -161,7 +161,9 @@ def _figures(full: FullEvaluation) -> str:
         (
             "Calibration",
             lines("Calibration", "predicted probability", "share that survived", calibration, dots=True),
-            "Ten groups of rows by their probability. On the diagonal, a probability means what it says.",
+            "Ten groups of rows by their probability. On the diagonal, a probability means what it says. The slope by "
+            "which log-odds must be stretched to fit, 1 where all is right, more where probabilities are too timid: "
+            f"{_OURS} {full.repeated.calibration_slope():.2f}, {_NOTEBOOK} {full.notebook.calibration_slope():.2f}.",
         ),
         (
             "Score distribution",

@@ -23,7 +23,11 @@ def fit_text(report: FitReport) -> str:
     lines += [_evaluation_line(name, evaluation) for name, evaluation in rows]
     if report.found:
         lines += [f"chosen: {', '.join(f'{name} {value}' for name, value in sorted(report.found.items()))}"]
-    lines += [_comparison_line(comparison) for comparison in report.comparisons]
+    if report.comparisons:
+        from titanic_batch.evaluation import FOLDS, REPEATS  # whoever inspects needs no scikit-learn
+
+        lines += [f"the old model and the new, each refitted on the same {FOLDS * REPEATS} folds:"]
+        lines += [_comparison_line(comparison) for comparison in report.comparisons]
     if report.failure is None:
         lines += [f"saved: {report.output}"]
         lines += [f"report: {report.html}"] if report.html else []
