@@ -155,17 +155,17 @@ class Results:
 # Contenders
 
 
-def titanic(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "titanic_batch", *map(str, arguments)]
+def titanic(python: str, *arguments: str | Path) -> list[str]:
+    return [python, "-m", "titanic_batch", *map(str, arguments)]
 
 
 def program(name: str, *arguments: str | Path, python: str = sys.executable) -> list[str]:
     return [python, str(HERE / "contenders.py"), name, *map(str, arguments)]
 
 
-def score_command(model: Path | None, jobs: int | None) -> Command:
+def score_command(python: str, model: Path | None, jobs: int | None) -> Command:
     options = [*(["--model", str(model)] if model else []), *(["--jobs", str(jobs)] if jobs else [])]
-    return lambda source, target: titanic("score", source, "-o", target, *options)
+    return lambda source, target: titanic(python, "score", source, "-o", target, *options)
 
 
 def mlflow_command(python: str, model: Path) -> Command:
@@ -184,28 +184,29 @@ def reading_command(name: str) -> Command:
 
 def all_contenders(options: argparse.Namespace, work: Path, results: Results) -> Iterator[Contender]:
     """Yield who can take part, after making the models that they need."""
+    python = options.titanic_python
     floors = [name for name in FLOORS if find_spec(LIBRARIES[name])]
     for name in sorted(set(FLOORS) - set(floors)):
         results.add_note(f"{name} is not installed: left out")
     if {"score", "jobs"} & set(options.cases):
-        model = fit_model(work, results)
+        model = fit_model(python, work, results)
         pickle = work / "model.joblib"
         call(program("make-pickle", pickle, *([model] if model else [])))
-        yield Contender("score", "titanic", score_command(model, options.jobs), ".parquet")
+        yield Contender("score", "titanic", score_command(python, model, options.jobs), ".parquet")
         for name in floors:
             yield Contender("score", name, floor_command(name), ".parquet")
         yield Contender("score", "pandas", lambda source, target: program("pandas", source, target, pickle), ".parquet")
         if "score" in options.cases and "mlflow" not in options.skip:
             yield from mlflow_contender(options.mlflow_python, work, pickle, results)
         for jobs in (1, 2):
-            yield Contender("jobs", f"titanic --jobs {jobs}", score_command(model, jobs), ".parquet")
-    yield Contender("validate", "titanic", lambda source, _: titanic("validate", source))
+            yield Contender("jobs", f"titanic --jobs {jobs}", score_command(python, model, jobs), ".parquet")
+    yield Contender("validate", "titanic", lambda source, _: titanic(python, "validate", source))
     for name in floors:
         yield Contender("validate", name, reading_command(name))
     app = work / "bare_app.py"
     app.write_text(BARE_APP, encoding="utf-8")
-    yield Contender("help", "titanic", lambda *_: titanic("--help"), formats=("-",))
-    yield Contender("help", "typer", lambda *_: [sys.executable, str(app), "--help"], formats=("-",))
+    yield Contender("help", "titanic", lambda *_: titanic(python, "--help"), formats=("-",))
+    yield Contender("help", "typer", lambda *_: [python, str(app), "--help"], formats=("-",))
 
 
 def mlflow_contender(python: str | None, work: Path, pickle: Path, results: Results) -> Iterator[Contender]:
@@ -219,10 +220,10 @@ def mlflow_contender(python: str | None, work: Path, pickle: Path, results: Resu
     yield Contender("score", "mlflow", mlflow_command(python, model), ".json", formats=("csv",))
 
 
-def fit_model(work: Path, results: Results) -> Path | None:
+def fit_model(python: str, work: Path, results: Results) -> Path | None:
     """Return a fitted model for all; ``None`` where each must do with the reference model."""
     model = work / "model.skops"
-    fit = subprocess.run(titanic("fit", "-o", model), cwd=ROOT, capture_output=True, text=True, check=False)
+    fit = subprocess.run(titanic(python, "fit", "-o", model), cwd=ROOT, capture_output=True, text=True, check=False)
     if fit.returncode == 0:
         return model
     reason = (fit.stderr.strip().splitlines() or ["no words"])[-1]
@@ -547,6 +548,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="for `titanic score`; its own default without")
     parser.add_argument("--skip", nargs="+", default=[], metavar="NAME", help="leave contenders out")
     parser.add_argument("--limit", nargs="+", default=[], metavar="NAME=ROWS", help="leave one out above some rows")
+    parser.add_argument(
+        "--titanic-python",
+        metavar="FILE",
+        default=sys.executable,
+        help="an interpreter that has what titanic_batch needs and no more: pandera imports polars where it finds it",
+    )
     parser.add_argument("--mlflow-python", metavar="FILE", help="an interpreter that has MLflow")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here, for chart.py too")
     parser.add_argument("--work", type=Path, metavar="DIR", help="for the files; all that is made there is deleted")
