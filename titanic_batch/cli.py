@@ -422,7 +422,9 @@ def score(
             options["progress"] = progress
             if to_folder:
                 units = api.score_folder(
-                    *(inputs, output, loaded),
+                    inputs,
+                    output,
+                    loaded,
                     resume=resume,
                     shard=part,
                     on_begin=record.begin,
