@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,7 +14,6 @@ import pytest
 import titanic_batch
 from titanic_batch import Model, fit_file, score_file, score_folder, validate_file
 from titanic_batch.errors import ModelError, UsageError
-from titanic_batch.shards import Shard
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -87,7 +87,7 @@ def test_a_folder_gets_a_file_for_each_input(tmp_path: Path, model_file: Path, t
     assert not (tmp_path / "out" / "spoiled.csv").exists()
     again = score_folder(inputs, tmp_path / "out", model_file, keep=["Sex"], resume=True)
     assert [unit.skipped for unit in again] == [True, False]
-    half = score_folder(inputs, tmp_path / "half", model_file, shard=Shard(1, 2), max_rejects=1)
+    half = score_folder(inputs, tmp_path / "half", model_file, shard="1/2", max_rejects=1)
     assert [(unit.name, unit.failure) for unit in half] == [("spoiled.csv", None)]
 
 
@@ -104,6 +104,71 @@ def test_fitting_a_file_saves_what_its_report_holds(tmp_path: Path, test_csv: Pa
     failed = fit_file(None, tmp_path / "none.skops", parameters={"n_estimators": 5}, min_accuracy=0.99)
     assert failed.failure is not None
     assert not (tmp_path / "none.skops").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"jobs": -2}, "jobs -2: there is at least 1"),
+        ({"jobs": 0}, "jobs 0: there is at least 1"),
+        ({"input_format": "CSV"}, "input_format CSV: it is one of csv, "),
+        ({"output_format": "bogus"}, "output_format bogus: it is one of csv, "),
+        ({"max_psi": float("nan")}, "max_psi nan: it is a number"),
+        ({"model_sha256": "0" * 64}, "this one is at hand"),
+        ({"rejects": ""}, "name of a file is empty"),
+        ({"inputs": []}, "nothing to read"),
+        ({"output": ""}, "name of a file is empty"),
+        ({"also_written": "p.csv"}, "p.csv"),
+        ({"keep": "PassengerId"}, "PassengerId is written anyway"),
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense_are_refused(
+    options: dict[str, Any],
+    words: str,
+    small_model: Model,
+    test_csv: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {"inputs": test_csv, "output": "p.csv", "model": small_model} | options
+    with pytest.raises(UsageError, match=re.escape(words)):
+        score_file(**given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_option_is_no_option(small_model: Model, test_csv: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'max_reject'"):
+        score_file(test_csv, tmp_path / "p.csv", small_model, max_reject=5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'rejects'"):
+        score_folder(test_csv, tmp_path / "out", small_model, rejects="r.csv")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'keep'"):
+        validate_file(test_csv, keep=["Name"])  # type: ignore[call-arg]
+
+
+def test_one_column_to_keep_needs_no_list(small_model: Model, test_csv: Path, tmp_path: Path) -> None:
+    score_file(test_csv, tmp_path / "p.csv", small_model, keep="Cabin")
+    assert pd.read_csv(tmp_path / "p.csv").columns[1] == "Cabin"
+
+
+def test_a_model_that_is_not_fitted_scores_nothing(test_csv: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not fitted yet"):
+        score_file(test_csv, tmp_path / "p.csv", Model())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"search": "random"}, "random: it is one of grid, halving"),
+        ({"parameters": {"q": 1}}, "there is no parameter q"),
+        ({"min_accuracy": 5}, "a number from 0 to 1"),
+    ],
+    ids=str,
+)
+def test_a_fit_that_makes_no_sense_is_refused(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        fit_file(None, tmp_path / "m.skops", **options)
 
 
 def test_the_public_names_are_these() -> None:

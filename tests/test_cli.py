@@ -676,6 +676,7 @@ def test_what_needs_no_library_imports_none(arguments: list[str], code: int) -> 
     assert not found & {"numpy", "pandas", "pandera", "pyarrow", "sklearn", "skops", "joblib", "flask"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "code"), [("99999999999999999999", 2), ("", 78)])
 def test_a_date_of_the_source_is_looked_at_before_numpy_does(epoch: str, code: int, tmp_path: Path) -> None:
     command = ("-m", "titanic_batch", "score", "in.csv", "-o", "p.csv", "-m", "gone.skops")
@@ -752,6 +753,7 @@ def test_a_closed_stream_matters_only_where_it_is_used(
         assert (tmp_path / "r.txt").read_text() == "p.csv: 418 rows, 0 rejected\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "exit_code"), [("5", 0), ("0", 65)])
 def test_what_cannot_be_said_changes_nothing(
     model_file: Path, test_csv: Path, tmp_path: Path, limit: str, exit_code: int
@@ -774,6 +776,7 @@ def test_a_report_has_a_line_for_a_file_whatever_it_is_called(titanic: Titanic, 
     assert titanic("validate", "a\n::error::b.csv").stdout == "a\\n::error::b.csv: 418 rows, 0 rejected\n"
 
 
+@pytest.mark.slow
 def test_no_folder_for_temporary_files_is_needed_for_little(test_csv: Path) -> None:
     script = (
         "import tempfile\ntempfile._candidate_tempdir_list = lambda: []\nfrom titanic_batch.cli import main\nmain()"

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from titanic_batch import batch, folders
 from titanic_batch.batch import Inputs, PredictedColumns, Progress, RejectLimit, RunReport
+from titanic_batch.errors import UsageError
 from titanic_batch.folders import Unit
 from titanic_batch.schema import CONTRACT, LABEL, LABELLED_CONTRACT
 from titanic_batch.shards import Shard
-from titanic_batch.sources import Format
+from titanic_batch.sources import Format, parse_format
 
 if TYPE_CHECKING:
     from titanic_batch.fitting import FitReport
     from titanic_batch.model import Model
-    from titanic_batch.tuning import Search, Tried
+    from titanic_batch.tuning import Tried
 
 Name = str | os.PathLike[str]
 Names = Name | Sequence[Name]
@@ -45,7 +46,7 @@ class RunOptions(TypedDict, total=False):
     max_rejects: int | str | RejectLimit
     min_rows: int
     jobs: int | None
-    input_format: Format | None
+    input_format: str | None
     progress: Progress | None
     also_written: Sequence[Name]
 
@@ -56,7 +57,7 @@ class ScoreOptions(RunOptions, total=False):
     Attributes
     ----------
     model_sha256
-        What the model's file must have, in hex.
+        What the model's file must have, in hex; only where the model is a file.
     keep
         Columns to carry over.
     max_psi
@@ -72,7 +73,7 @@ class ScoreOptions(RunOptions, total=False):
     model_sha256: str | None
     keep: Sequence[str]
     max_psi: float | None
-    output_format: Format | None
+    output_format: str | None
     wait: float
     detailed: bool
 
@@ -106,15 +107,11 @@ def score_file(
     TitanicError
         What kept the run from its end, as one of the classes in `titanic_batch.errors`. Rows that break the contract
         raise nothing: they are in the report.
+    TypeError
+        There is no such option.
     """
-    return batch.score(
-        _scoring(inputs, rejects, options),
-        CONTRACT,
-        _columns(model, options),
-        os.fspath(output),
-        options.get("output_format"),
-        report,
-    )
+    given, name, kind = _scoring(inputs, rejects, options), _path(output), _output_format(options)
+    return batch.score(given, CONTRACT, _columns(model, options), name, kind, report)
 
 
 def score_folder(
@@ -123,7 +120,7 @@ def score_folder(
     model: Model | Name,
     *,
     resume: bool = False,
-    shard: Shard | None = None,
+    shard: Shard | str | None = None,
     on_begin: Callable[[list[Unit]], None] = lambda units: None,
     on_done: Callable[[Unit], None] = lambda unit: None,
     **options: Unpack[ScoreOptions],
@@ -141,7 +138,7 @@ def score_folder(
     resume
         Skip inputs whose predictions are there, unchanged, and were made from the same in the same way.
     shard
-        Score only this part of the inputs.
+        Score only this part of the inputs, ``"I/N"``, I from 0.
     on_begin, on_done
         Called with all of them before the first is scored, and with each when it is done.
     **options
@@ -151,10 +148,13 @@ def score_folder(
     ------
     TitanicError
         What keeps all from being scored.
+    TypeError
+        There is no such option.
     """
     given = _scoring(inputs, None, options)
-    name = os.fspath(folder)
-    units = folders.units_of(given, name, options.get("output_format"))
+    name = _path(folder)
+    shard = Shard.parse(shard) if isinstance(shard, str) else shard
+    units = folders.units_of(given, name, _output_format(options))
     if shard is not None:
         units = shard.of(units, folders.sizes_of(units))
     on_begin(units)
@@ -185,9 +185,10 @@ def validate_file(
 
     Raises
     ------
-    TitanicError
+    TitanicError, TypeError
         As `score_file` does.
     """
+    _check_options(options, RunOptions.__optional_keys__)
     given = _inputs(inputs, rejects, options, with_values=with_values)
     return batch.validate(given, LABELLED_CONTRACT if labelled else CONTRACT)
 
@@ -199,7 +200,7 @@ def fit_file(
     holdout: Name | None = None,
     seed: int | None = None,
     parameters: Mapping[str, Any] | None = None,
-    search: Search | None = None,
+    search: str | None = None,
     min_accuracy: float = 0,
     compare: Name | None = None,
     html: Name | None = None,
@@ -240,52 +241,86 @@ def fit_file(
     TitanicError
         As `score_file` does, and where too many rows are rejected.
     """
-    from titanic_batch import fitting
+    from titanic_batch import fitting, tuning
     from titanic_batch.pipeline import DEFAULT_SEED
 
+    tuning.check_names(parameters or ())
+    if not 0 <= min_accuracy <= 1:
+        raise UsageError(f"an accuracy of at least {min_accuracy}: it is a number from 0 to 1.")
     plan = fitting.Plan(
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
-        search=search,
+        search=None if search is None else tuning.parse_search(search),
         min_accuracy=min_accuracy,
-        compare=_path(compare),
-        html=_path(html),
+        compare=_path_if_any(compare),
+        html=_path_if_any(html),
     )
-    limits = _inputs((), rejects, {"max_rejects": max_rejects, "jobs": jobs})
-    return fitting.fit(_path(train), os.fspath(output), limits, plan, holdout=_path(holdout), tried=tried)
+    limits = _inputs(train or "-", rejects, {"max_rejects": max_rejects, "jobs": jobs})
+    return fitting.fit(_path_if_any(train), _path(output), limits, plan, holdout=_path_if_any(holdout), tried=tried)
 
 
 def _columns(model: Model | Name, options: ScoreOptions) -> PredictedColumns:
     from titanic_batch.model import Model
 
-    loaded = model if isinstance(model, Model) else Model.load(model, options.get("model_sha256"))
+    pin, max_psi, keep = options.get("model_sha256"), options.get("max_psi"), options.get("keep", ())
+    if isinstance(model, Model) and pin is not None:
+        raise UsageError("model_sha256 pins the file of a model, and this one is at hand: give its file's name.")
+    if max_psi is not None and not max_psi >= 0:
+        raise UsageError(f"max_psi {max_psi}: it is a number, 0 or more.")
+    loaded = model if isinstance(model, Model) else Model.load(model, pin)
     scores = loaded.scores()
-    return PredictedColumns(
-        LABEL, scores, options.get("keep", ()), loaded.provenance, scores.take_drift, options.get("max_psi")
-    )
+    kept = [keep] if isinstance(keep, str) else keep
+    return PredictedColumns(LABEL, scores, kept, loaded.provenance, scores.take_drift, max_psi)
 
 
 def _inputs(names: Names, rejects: Name | None, options: RunOptions, **more: Any) -> Inputs:
     from joblib import cpu_count
 
-    several = [names] if isinstance(names, str | os.PathLike) else names
-    limit = options.get("max_rejects", 0)
+    limit, jobs, kind = options.get("max_rejects", 0), options.get("jobs"), options.get("input_format")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"jobs {jobs}: there is at least 1.")
+    paths = _paths(names)
+    if not paths:
+        raise UsageError("nothing to read: name a file, a folder or a glob.")
     return Inputs(
-        names=[os.fspath(name) for name in several],
-        format=options.get("input_format"),
+        names=paths,
+        format=None if kind is None else parse_format(kind, "input_format"),
         max_rejects=limit if isinstance(limit, RejectLimit) else RejectLimit.parse(str(limit)),
         min_rows=options.get("min_rows", 0),
-        rejects=_path(rejects),
-        also_written=[os.fspath(name) for name in options.get("also_written", ())],
-        jobs=options.get("jobs") or int(cpu_count()),
+        rejects=_path_if_any(rejects),
+        also_written=_paths(options.get("also_written", ())),
+        jobs=int(cpu_count()) if jobs is None else jobs,
         progress=options.get("progress"),
         **more,
     )
 
 
 def _scoring(names: Names, rejects: Name | None, options: ScoreOptions) -> Inputs:
+    _check_options(options, ScoreOptions.__optional_keys__)
     return _inputs(names, rejects, options, wait=options.get("wait", 0), detailed=options.get("detailed", False))
 
 
-def _path(name: Name | None) -> str | None:
-    return None if name is None else os.fspath(name)
+def _output_format(options: ScoreOptions) -> Format | None:
+    kind = options.get("output_format")
+    return None if kind is None else parse_format(kind, "output_format")
+
+
+def _check_options(options: RunOptions, known: frozenset[str]) -> None:
+    """Refuse what Python would, had a mistyped option been a plain parameter."""
+    if unknown := sorted(options.keys() - known):
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}: there are {', '.join(sorted(known))}")
+
+
+def _paths(names: Names) -> list[str]:
+    return [_path(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
+
+
+def _path(name: Name) -> str:
+    path = os.fspath(name)
+    if not path:
+        raise UsageError("the name of a file is empty.")
+    return path
+
+
+def _path_if_any(name: Name | None) -> str | None:
+    return None if name is None else _path(name)

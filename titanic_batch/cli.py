@@ -604,7 +604,7 @@ def fit(
             holdout=holdout,
             seed=seed,
             parameters=tuning.parse_parameters(param or ()),
-            search=tuning.parse_search(search or "grid") if tune else None,
+            search=(search or "grid") if tune else None,
             min_accuracy=min_accuracy,
             compare=compare,
             html=report,
@@ -843,14 +843,9 @@ def _write_text(text: str, output: str | None) -> None:
 
 
 def _format(given: str | None, option: str) -> Format | None:
-    from titanic_batch.sources import FORMATS
+    from titanic_batch.sources import parse_format
 
-    for known in FORMATS:
-        if given == known:
-            return known
-    if given is not None:
-        raise errors.UsageError(f"{option} {given}: it is one of {', '.join(FORMATS)}.")
-    return None
+    return None if given is None else parse_format(given, option)
 
 
 def _jobs(given: int | None) -> int:

@@ -278,7 +278,14 @@ class Model:
         }
 
     def scores(self) -> ModelScores:
-        """Return what makes labels (int8) and probabilities (float64) of accepted rows, table after table."""
+        """Return what makes labels (int8) and probabilities (float64) of accepted rows, table after table.
+
+        Raises
+        ------
+        ModelError
+            The model is not fitted.
+        """
+        self._check_fitted()
         reference = self.manifest.get("reference")
         return ModelScores(Scorer(self.pipeline, None if reference is None else Reference.from_json(reference)))
 

@@ -23,6 +23,8 @@ from titanic_batch.drift import Drift, Reference, Tally
 
 _PROOF_ROWS = 100
 SLICE_ROWS = 2**18  # bounds the memory that features take, however many rows a block has
+# scikit-learn's way to run in threads sets the process's warnings aside, which two threads at once would confuse.
+_PROVING = threading.Lock()
 KNOWN_ROWS = 2**16  # about 20 MB
 
 
@@ -239,10 +241,11 @@ class _Features:
     def __call__(self, table: pa.Table) -> Any:
         """Return the features, column by column, where they are made so; else what the steps make of a frame."""
         if not self._proven and table.num_rows:
-            sample = table.slice(0, _PROOF_ROWS)
-            if not _are_same(self._steps.transform(_frame(sample)), self._columns(sample)):
-                self._parts = None
-            self._proven = True
+            with _PROVING:
+                sample = table.slice(0, _PROOF_ROWS)
+                if not _are_same(self._steps.transform(_frame(sample)), self._columns(sample)):
+                    self._parts = None
+                self._proven = True
         columns = self._columns(table)
         return self._steps.transform(_frame(table)) if columns is None else columns
 
@@ -291,10 +294,11 @@ class _Forest:
         if not len(X):
             return np.empty((0, len(self._forest.classes_)))
         if not self._proven:
-            sample = X[:_PROOF_ROWS]
-            if not np.array_equal(self._sum(sample), self._forest.predict_proba(sample)):
-                self._trees = []
-            self._proven = True
+            with _PROVING:
+                sample = X[:_PROOF_ROWS]
+                if not np.array_equal(self._sum(sample), self._forest.predict_proba(sample)):
+                    self._trees = []
+                self._proven = True
         return self._sum(X) if self._trees else self._forest.predict_proba(X)
 
     def _sum(self, X: NDArray[Any]) -> NDArray[np.float64]:

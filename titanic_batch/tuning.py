@@ -45,13 +45,24 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"--param {text}: it is name=value, such as max_depth=6.")
-        if name not in PARAMETERS:
-            raise UsageError(f"--param {text}: there is no parameter {name}; there are {', '.join(PARAMETERS)}.")
+        check_names([name], f"--param {text}: ")
         if name in parameters:
             raise UsageError(f"--param {text}: {name} is given twice.")
         parameters[name] = _value(value)
         _check(text, {name: parameters[name]})
     return parameters
+
+
+def check_names(parameters: Iterable[str], given: str = "") -> None:
+    """Check that all are names of the forest's parameters; ``given`` begins what is told otherwise.
+
+    Raises
+    ------
+    UsageError
+    """
+    for name in parameters:
+        if name not in PARAMETERS:
+            raise UsageError(f"{given}there is no parameter {name}; there are {', '.join(PARAMETERS)}.")
 
 
 def parse_search(text: str) -> Search:

@@ -49,8 +49,6 @@ _RULE_OF_CHECK = {
 # Checks that hold for all values between two for which they hold.
 _CONVEX_CHECKS = {"greater_than", "greater_than_or_equal_to", "in_range", "less_than", "less_than_or_equal_to"}
 _MAX_VERDICTS = 100_000
-# Such a text is null wherever it stands, and remains only in a dictionary.
-_NO_VERDICTS = dict.fromkeys(MISSING_TEXTS, frozenset[str]())
 # Regular expressions that mean the same in Python and in Arrow: letters, digits and sets of them from the start on.
 _SAME_IN_ALL = re.compile(r"\^?(?:[A-Za-z0-9 ]|\[(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])+")
 _MAX_SPAN = 2**16
@@ -92,7 +90,7 @@ class Contract:
         # The widest interval whose ends pandera accepted, for columns whose checks are intervals.
         self._sound: dict[str, tuple[float, float]] = {}
         # What pandera said of each distinct value, for as long as there are not too many of them.
-        self._verdicts: dict[str, dict[Any, frozenset[str]]] = {name: dict(_NO_VERDICTS) for name in self.types}
+        self._verdicts: dict[str, dict[Any, frozenset[str]]] = {name: {} for name in self.types}
 
     @property
     def digest(self) -> str:
@@ -222,7 +220,11 @@ class Contract:
     def _broken_by_distinct(self, name: str, values: list[Any], codes: _Codes) -> Iterator[tuple[str, Mask]]:
         """Yield each rule that a column's values break, and the mask of their rows, from its distinct values."""
         verdicts = self._verdicts_on(name, values)
-        for rule in sorted(frozenset[str]().union(*verdicts)):
+        # A text that spells a missing value is null wherever it stood, and remains only in the dictionary.
+        found = [
+            verdict for value, verdict in zip(values, verdicts, strict=True) if verdict and value not in MISSING_TEXTS
+        ]
+        for rule in sorted(frozenset[str]().union(*found)):
             broken = np.array([rule in verdict for verdict in verdicts])
             places, present = codes()
             yield rule, broken[places] & present
@@ -238,7 +240,7 @@ class Contract:
                     for position in np.flatnonzero(mask).tolist():
                         broken.setdefault(position, set()).add(rule)
             known = known | {value: frozenset(broken.get(place, ())) for place, value in enumerate(unknown)}
-            self._verdicts[name] = known if len(known) <= _MAX_VERDICTS else dict(_NO_VERDICTS)
+            self._verdicts[name] = known if len(known) <= _MAX_VERDICTS else {}
         return [known[value] for value in values]
 
 
