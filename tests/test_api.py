@@ -139,12 +139,13 @@ def test_options_that_make_no_sense_are_refused(
 
 
 def test_a_mistyped_option_is_no_option(small_model: Model, test_csv: Path, tmp_path: Path) -> None:
+    """Also where no type checker has told so, as it does here."""
     with pytest.raises(TypeError, match="unexpected keyword argument 'max_reject'"):
-        score_file(test_csv, tmp_path / "p.csv", small_model, max_reject=5)  # type: ignore[call-arg]
+        score_file(test_csv, tmp_path / "p.csv", small_model, max_reject=5)  # type: ignore[call-arg]  # the test
     with pytest.raises(TypeError, match="unexpected keyword argument 'rejects'"):
-        score_folder(test_csv, tmp_path / "out", small_model, rejects="r.csv")  # type: ignore[call-arg]
+        score_folder(test_csv, tmp_path / "out", small_model, rejects="r.csv")  # type: ignore[call-arg]  # the test
     with pytest.raises(TypeError, match="unexpected keyword argument 'keep'"):
-        validate_file(test_csv, keep=["Name"])  # type: ignore[call-arg]
+        validate_file(test_csv, keep=["Name"])  # type: ignore[call-arg]  # the test
 
 
 def test_one_column_to_keep_needs_no_list(small_model: Model, test_csv: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def problem(response: TestResponse, status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", ["/health//live", "/ping/", "/page//page.js", "/page/"])
 def test_a_path_is_taken_as_it_stands(client: FlaskClient, path: str) -> None:
-    problem(client.get(path), 404)
+    assert problem(client.get(path), 404)["detail"]
 
 
 def test_ping_is_answered_by_pong(client: FlaskClient) -> None:
@@ -160,7 +160,7 @@ def test_another_media_type_is_not_read(client: FlaskClient, media_type: str) ->
     ],
 )
 def test_what_is_no_table_of_passengers_is_malformed(client: FlaskClient, body: bytes) -> None:
-    problem(post(client, body), 400)
+    assert problem(post(client, body), 400)["detail"].startswith("the body")
 
 
 def test_a_missing_column_is_named(client: FlaskClient) -> None:
@@ -169,7 +169,7 @@ def test_a_missing_column_is_named(client: FlaskClient) -> None:
 
 
 def test_a_body_that_is_too_large_is_not_read(client: FlaskClient) -> None:
-    problem(post(client, bytes(MAX_BODY_BYTES + 1)), 413)
+    assert "exceeds the capacity limit" in problem(post(client, bytes(MAX_BODY_BYTES + 1)), 413)["detail"]
 
 
 def test_a_body_as_large_as_allowed_is_read(client: FlaskClient) -> None:

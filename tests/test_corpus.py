@@ -406,7 +406,7 @@ def as_parquet(rows: Sequence[DrawnRow], group_rows: int) -> bytes:
     return corpus.parquet_of(pa.table(columns), group_rows)
 
 
-def judge_in_all_ways(
+def assert_judged_row_by_row(
     rows: Sequence[DrawnRow],
     line_end: str,
     block_bytes: int,
@@ -447,7 +447,7 @@ TABLES = given(
 def test_some_tables_are_judged_row_by_row(
     predicted: PredictedColumns, tmp_path_factory: pytest.TempPathFactory, **drawn: Any
 ) -> None:
-    judge_in_all_ways(**drawn, predicted=predicted, folder=tmp_path_factory.mktemp("some"))
+    assert_judged_row_by_row(**drawn, predicted=predicted, folder=tmp_path_factory.mktemp("some"))
 
 
 @pytest.mark.slow
@@ -456,7 +456,7 @@ def test_some_tables_are_judged_row_by_row(
 def test_any_table_is_judged_row_by_row(
     predicted: PredictedColumns, tmp_path_factory: pytest.TempPathFactory, **drawn: Any
 ) -> None:
-    judge_in_all_ways(**drawn, predicted=predicted, folder=tmp_path_factory.mktemp("any"))
+    assert_judged_row_by_row(**drawn, predicted=predicted, folder=tmp_path_factory.mktemp("any"))
 
 
 def with_duplicates_again(rows: Sequence[DrawnRow]) -> list[DrawnRow]:

@@ -143,7 +143,7 @@ class Server:
         wasyncore.close_all(self._connections, ignore_all=True)
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     def parse_header(self, header_plus: bytes) -> None:
         try:
             super().parse_header(header_plus)
