@@ -319,7 +319,7 @@ def test_a_kept_column_that_a_csv_cannot_hold_becomes_text(tmp_path: Path) -> No
     for output in ("out.csv", "out.parquet"):
         score(Inputs([str(tmp_path / "in.parquet")]), CONTRACT, columns, str(tmp_path / output))
     kept = pa.csv.read_csv(tmp_path / "out.csv").select(["many", "raw"]).to_pydict()
-    assert kept == {"many": ["[1, 2]", ""], "raw": ["b'a'", "b'\\xff'"]}
+    assert kept == {"many": ["[1, 2]", ""], "raw": ["a", "\\xff"]}
     assert pq.read_table(tmp_path / "out.parquet").select(["many", "raw"]).equals(table.select(["many", "raw"]))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,13 +130,51 @@ def _check_codes(table: pa.Table) -> None:
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return any Arrow column as strings, null as null."""
+    """Return any Arrow column as strings, null as null, what is nested as JSON; a byte that is no text as ``\\xNN``."""
     try:
         return column.cast(STRING.value_type)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return pa.chunked_array(
-            [pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())]
-        )
+        return pa.chunked_array([pa.array(map(_text, column), pa.string())])
+
+
+def _text(value: pa.Scalar) -> str | None:
+    plain = _plain(value)
+    return plain if plain is None or isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(value: pa.Scalar) -> Any:
+    """Return a value in JSON's terms, and as text where JSON has none for it.
+
+    Not as Python's own: for times pyarrow gives pandas' objects where it is installed, and elsewhere refuses some.
+    """
+    match value:
+        case _ if not value.is_valid:
+            return None
+        case pa.StructScalar():
+            return {name: _plain(part) for name, part in value.items()}
+        case pa.MapScalar():
+            return [[_plain(entry["key"]), _plain(entry["value"])] for entry in value.values]
+        case pa.ListScalar():
+            return [_plain(part) for part in value.values]
+        case pa.BinaryScalar():
+            return value.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+        case pa.UuidScalar():
+            return str(value.as_py())
+        case pa.MonthDayNanoIntervalScalar():
+            return list(value.as_py())
+        case pa.DictionaryScalar() | pa.ExtensionScalar() | pa.RunEndEncodedScalar() | pa.UnionScalar():
+            return _plain(value.value)
+        case _ if (
+            pa.types.is_integer(value.type) or pa.types.is_floating(value.type) or pa.types.is_boolean(value.type)
+        ):
+            return value.as_py()
+        case pa.TimestampScalar(type=pa.TimestampType(unit=unit)):
+            try:
+                return value.cast(pa.string()).as_py()
+            except pa.ArrowInvalid:  # a time zone that is not known here
+                return value.cast(pa.timestamp(unit, "UTC")).cast(pa.string()).as_py()
+        case _:
+            return value.cast(pa.string()).as_py()
 
 
 def is_binary(found: pa.DataType) -> bool:
