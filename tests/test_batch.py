@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
@@ -321,6 +322,41 @@ def test_a_kept_column_that_a_csv_cannot_hold_becomes_text(tmp_path: Path) -> No
     kept = pa.csv.read_csv(tmp_path / "out.csv").select(["many", "raw"]).to_pydict()
     assert kept == {"many": ["[1, 2]", ""], "raw": ["a", "\\xff"]}
     assert pq.read_table(tmp_path / "out.parquet").select(["many", "raw"]).equals(table.select(["many", "raw"]))
+
+
+KEPT = {
+    "identifiers": (pa.array([bytes(16)] * 2, pa.uuid()), "00000000-0000-0000-0000-000000000000"),
+    "lists of identifiers": (
+        pa.ListArray.from_arrays(pa.array([0, 1, 1], pa.int32()), pa.array([bytes(16)], pa.uuid())),
+        '["00000000-0000-0000-0000-000000000000"]',
+    ),
+    "JSON": (pa.array(['{"a": 1}'] * 2, pa.json_()), '{"a": 1}'),
+    "moments of a zone": (pa.array([0] * 2, pa.timestamp("ms", "-01:00")), "1969-12-31 23:00:00.000-0100"),
+    "moments of an unknown zone": (pa.array([0] * 2, pa.timestamp("ms", "No/Where")), "1970-01-01 00:00:00.000Z"),
+    "days": (pa.array([0] * 2, pa.date32()), "1970-01-01"),
+    "codes of bytes": (pa.array([b"\xff"] * 2).dictionary_encode(), "\\xff"),
+}
+
+
+@pytest.mark.parametrize(("column", "text"), KEPT.values(), ids=KEPT)
+def test_a_kept_column_may_be_of_any_type(tmp_path: Path, column: pa.Array, text: str) -> None:
+    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))
+    pq.write_table(table.append_column("kept", column), tmp_path / "in.parquet")
+    for output in ("out.csv", "out.parquet"):
+        score(Inputs([str(tmp_path / "in.parquet")]), CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / output))
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["kept"] == text
+    stood = pq.read_table(tmp_path / "in.parquet")["kept"]
+    assert pq.read_table(tmp_path / "out.parquet")["kept"].equals(stood)
+
+
+def test_a_kept_column_of_views_of_text_is_text(tmp_path: Path) -> None:
+    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red")]))
+    pq.write_table(table.append_column("kept", pa.array(["x"], pa.string_view())), tmp_path / "in.parquet")
+    score(
+        Inputs([str(tmp_path / "in.parquet")]), CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / "out.parquet")
+    )
+    assert pq.read_table(tmp_path / "out.parquet")["kept"].combine_chunks() == pa.array(["x"])
 
 
 @pytest.mark.parametrize("keep", [["id"], ["large"], ["Probability"], ["note", "note"]])

@@ -274,6 +274,10 @@ AS_TEXT = {
     "parts of one name": (pa.StructArray.from_arrays([pa.array([1]), pa.array([1])], ["a", "a"]), '{"a": 1}'),
     "pairs": (pa.array([[("k", 1.5)]], pa.map_(pa.string(), pa.float64())), '[["k", 1.5]]'),
     "identifiers": (
+        pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16)], pa.binary(16))),
+        "00000000-0000-0000-0000-000000000000",
+    ),
+    "lists of identifiers": (
         listed(pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16)], pa.binary(16)))),
         '["00000000-0000-0000-0000-000000000000"]',
     ),

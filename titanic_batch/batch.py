@@ -21,7 +21,7 @@ from titanic_batch.drift import Drift
 from titanic_batch.errors import DataError, UsageError
 from titanic_batch.file_names import check_names
 from titanic_batch.judging import Judge, JudgedBlock
-from titanic_batch.parquet_blocks import as_text, is_binary
+from titanic_batch.parquet_blocks import as_text, is_plain
 from titanic_batch.publishing import PRIVATE, STDOUT, Publication, PublishedFile, is_stream, writing
 from titanic_batch.sources import Format, InputTable, Source, find_sources, format_of
 from titanic_batch.tables import RejectsWriter, TableWriter
@@ -251,15 +251,17 @@ class PredictedColumns:
     def schema(self, contract: Contract, tables: Sequence[InputTable], output_format: Format) -> pa.Schema:
         """Return the schema of predictions.
 
-        Kept columns are as they stand in the tables; text where these differ, or where a CSV can't hold the like.
+        Kept columns are as they stand in the tables; text where these differ, or where a CSV has no form for them.
         """
         fields = [(contract.key, contract.types[contract.key])]
         for name in self.keep:
             kinds = {contract.types.get(name) or table.type_of(name) for table in tables}
             kind = kinds.pop() if len(kinds) == 1 else pa.string()
-            if output_format != "parquet" and (pa.types.is_nested(kind) or is_binary(kind)):
-                kind = pa.string()
-            fields.append((name, pa.string() if kind == STRING else kind))
+            if output_format == "parquet":
+                stays = kind != STRING and not pa.types.is_string_view(kind)  # text is read as codes, never as views
+            else:
+                stays = is_plain(kind)
+            fields.append((name, kind if stays else pa.string()))
         fields += [(self.label, pa.int8()), (PROBABILITY, pa.float64())]
         return pa.schema(fields, metadata=dict(self.provenance))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,10 +132,10 @@ def _check_codes(table: pa.Table) -> None:
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return any Arrow column as strings, null as null, what is nested as JSON; a byte that is no text as ``\\xNN``."""
-    try:
-        return column.cast(STRING.value_type)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return pa.chunked_array([pa.array(map(_text, column), pa.string())])
+    with suppress(pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        if not isinstance(column.type, pa.BaseExtensionType):  # of which what is stored would be cast
+            return column.cast(STRING.value_type)
+    return pa.chunked_array([pa.array(map(_text, column), pa.string())])
 
 
 def _text(value: pa.Scalar) -> str | None:
@@ -177,15 +178,21 @@ def _plain(value: pa.Scalar) -> Any:
             return value.cast(pa.string()).as_py()
 
 
-def is_binary(found: pa.DataType) -> bool:
-    """Tell whether an Arrow type holds bytes that need not be text."""
+def is_plain(found: pa.DataType) -> bool:
+    """Tell whether an Arrow type is one that a CSV writer knows by itself: a number, a truth value, a date or time."""
+    if pa.types.is_timestamp(found):
+        return found.tz is None  # which may not be known here
+    return bool(pa.types.is_primitive(found) or pa.types.is_decimal(found) or pa.types.is_null(found))
+
+
+def _is_binary(found: pa.DataType) -> bool:
     kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return any(is_kind(found) for is_kind in kinds)
 
 
 def _escaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return any Arrow column as strings, text and bytes as `columns.escape` leaves them."""
-    if not is_text(column.type) and not is_binary(column.type):
+    if not is_text(column.type) and not _is_binary(column.type):
         return as_text(column)
     raw = column.cast(pa.string(), safe=False).cast(pa.binary()).to_pylist()
     return pa.chunked_array(

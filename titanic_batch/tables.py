@@ -95,7 +95,7 @@ class _ParquetRows:
             use_dictionary=[name for name in schema.names if name not in ids],
             column_encoding=dict.fromkeys(ids, "DELTA_BINARY_PACKED"),
         )
-        self._pending = schema.empty_table()
+        self._pending = pa.Table.from_batches([], schema)  # `empty_table` doesn't know every type
 
     def write(self, table: pa.Table) -> None:
         self._pending = pa.concat_tables([self._pending, table])
