@@ -704,6 +704,26 @@ def test_a_check_needs_no_scikit_learn_and_cannot_be_turned_off(bad_csv: Path) -
     assert not imported(process.stderr) & {"sklearn", "skops", "scipy", "flask"}
 
 
+def test_a_check_leaves_out_pandas_and_finds_the_same(titanic: Titanic, tmp_path: Path, test_csv: Path) -> None:
+    rows = pyarrow.csv.read_csv(edited(test_csv, tmp_path / "bad.csv", 3, Sex="x", Age="-1"))
+    moments = pa.array(
+        [[1_700_000_000_123_456_789 + row] for row in range(rows.num_rows)], pa.list_(pa.timestamp("ns"))
+    )
+    pq.write_table(rows.append_column("Seen", moments), tmp_path / "bad.parquet")
+    program = (
+        "import atexit, sys\natexit.register(lambda: print(*sys.modules))\nfrom titanic_batch.cli import main\nmain()"
+    )
+    process = run_process("-c", program, "validate", "bad.parquet", "--rejects", "one.csv", cwd=tmp_path)
+    result = titanic("validate", "bad.parquet", "--rejects", "other.csv")
+    assert (process.returncode, process.stderr) == (result.exit_code, result.stderr) == (65, "")
+    assert process.stdout.startswith(result.stdout)
+    assert Path("one.csv").read_bytes() == Path("other.csv").read_bytes()
+    assert b"2023-11-14 22:13:20.123456791" in Path("one.csv").read_bytes()
+    modules = set(process.stdout.removeprefix(result.stdout).split())
+    assert "pandera" in modules
+    assert not modules & {"hypothesis", "pandas", "polars", "sklearn"}
+
+
 def test_a_fault_of_ours_ends_in_a_traceback(model_file: Path) -> None:
     program = (
         "from titanic_batch import artifact, cli\n"
