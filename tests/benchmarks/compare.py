@@ -240,9 +240,13 @@ def call(command: list[str]) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of every run: this tree can be imported, and nobody phones home."""
+    """Return the environment of every run: this tree can be imported, and nobody phones home.
+
+    Its bytecode is kept, as that of the libraries is, which were installed.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def run_once(contender: Contender, format: str, rows: int, repeat: int, work: Path) -> Run:
