@@ -139,6 +139,11 @@ def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
     return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows} if rows.any() else {}
 
 
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, which shares its memory if it is in one piece: ``combine_chunks`` always copies."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def stored_bounds(numbers: pa.Array) -> tuple[float, float]:
     """Return the least and the greatest of what is stored for some numbers, NaN if it is among it.
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from titanic_batch.columns import MISSING, STRING, encoded, escape, from_text, without_nan
+from titanic_batch.columns import MISSING, STRING, encoded, escape, from_text, in_one_piece, without_nan
 from titanic_batch.errors import DataError
 from titanic_batch.rows import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Fields, Problem, Rows
 
@@ -100,7 +100,7 @@ class CsvBlock:
             problems.append(Problem(WRONG_FIELD_COUNT, None, np.array(sorted(lines))))
         columns = []
         for name, wanted in types.items():
-            column, broken = from_text(table[name].combine_chunks(), wanted or pa.string(), escaped=escaped)
+            column, broken = from_text(in_one_piece(table[name]), wanted or pa.string(), escaped=escaped)
             columns.append(column)
             problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
         self.neighbours.are_odd = bool(problems)
@@ -157,7 +157,7 @@ def _with_missing(table: pa.Table, types: Mapping[str, pa.DataType | None]) -> p
     """Return the table with the spellings of a missing value as null that the parser let through."""
     for position, (name, wanted) in enumerate(types.items()):
         if wanted == STRING:
-            table = table.set_column(position, name, encoded(table[name].combine_chunks()))
+            table = table.set_column(position, name, encoded(in_one_piece(table[name])))
         elif wanted is not None:
             table = table.set_column(position, name, without_nan(table[name]))
     return table

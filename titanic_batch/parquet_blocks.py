@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from titanic_batch.columns import STRING, Mask, escape, from_arrow, is_text, stored_bounds, valid_text
+from titanic_batch.columns import STRING, Mask, escape, from_arrow, in_one_piece, is_text, stored_bounds, valid_text
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.rows import Fields, Problem, Rows
 
@@ -47,7 +47,7 @@ class ParquetBlock:
         table = self._table(list(types))
         problems, columns = [], []
         for name, wanted in types.items():
-            column = table[name].combine_chunks()
+            column = in_one_piece(table[name])
             broken: dict[str, Mask] = {}
             if wanted is not None:
                 column, broken = from_arrow(column, wanted)

@@ -18,6 +18,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from titanic_batch.columns import in_one_piece
 from titanic_batch.distinct import DistinctRows
 from titanic_batch.drift import Drift, Reference, Tally
 
@@ -215,7 +216,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(column.type):
-            array = column.combine_chunks()
+            array = in_one_piece(column)
             codes = pc.fill_null(array.indices, -1).to_numpy()
             kind = pd.CategoricalDtype(array.dictionary.to_pandas())
             columns[name] = pd.Categorical.from_codes(codes, dtype=kind, validate=False)  # Arrow has seen to that
@@ -253,14 +254,15 @@ class _Features:
         """Return the features, each of shape (n_samples,); None if they can't be made so of these columns."""
         columns = []
         for name, transformer in self._parts or ():
-            values = _numbers(table[name]) if transformer is None else transformer.codes(table[name])
+            column = in_one_piece(table[name])
+            values = _numbers(column) if transformer is None else transformer.codes(column)
             if values is None:
                 return None
             columns.append(values)
         return columns or None
 
 
-def _numbers(column: pa.ChunkedArray) -> NDArray[Any] | None:
+def _numbers(column: pa.Array) -> NDArray[Any] | None:
     """Return numbers as pandas has them, a missing one as NaN; None if it doesn't hold numbers."""
     if pa.types.is_integer(column.type):
         column = column.cast(pa.float64(), safe=False) if column.null_count else column

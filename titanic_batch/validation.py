@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pandera.config import ValidationDepth, config_context
 
-from titanic_batch.columns import ENCODING, NOT_FINITE, OUT_OF_RANGE, STRING, TYPE, Mask, stored_bounds
+from titanic_batch.columns import ENCODING, NOT_FINITE, OUT_OF_RANGE, STRING, TYPE, Mask, in_one_piece, stored_bounds
 from titanic_batch.columns import MISSING as MISSING_TEXTS
 from titanic_batch.rows import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Problem, Rows
 
@@ -250,7 +250,7 @@ _Codes = Callable[[], tuple[NDArray[np.int64], Mask]]
 
 
 def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _Codes]:
-    array = column.combine_chunks()
+    array = in_one_piece(column)
 
     def codes() -> tuple[NDArray[np.int64], Mask]:
         return pc.fill_null(array.indices, 0).to_numpy(), array.is_valid().to_numpy(zero_copy_only=False)
