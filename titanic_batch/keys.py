@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _PAGE_BITS = 16
 _PAGE = 1 << _PAGE_BITS
 _PAGE_WORTH = _PAGE // 8  # keys that take as much room in a run as their page does
+_FULL_PAGE = np.ones(_PAGE, dtype=np.bool_)
 
 
 class SeenKeys:
@@ -15,8 +16,8 @@ class SeenKeys:
 
     Keys that lie close together are marked in pages, one byte for each of 65,536 neighbouring values; the others stand
     in sorted runs, eight bytes each. A page is made where at least 8,192 keys of it stand in a run, so that a key never
-    takes more than eight bytes, and ids without gaps take one. Merging two runs needs as much again for a moment: at
-    most 16 bytes a key.
+    takes more than eight bytes; all pages that are full share one, so that ids without gaps take none. Merging two runs
+    needs as much again for a moment: at most 16 bytes a key.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class SeenKeys:
                 marks = self._pages[int(page)]
                 low = _places(keys[start:end])
                 seen[start:end] = marks[low]
-                marks[low] = True
+                self._mark(int(page), low)
                 rest[start:end] = False
         for run in self._runs:
             places = np.searchsorted(run, keys)
@@ -75,12 +76,13 @@ class SeenKeys:
         while start < len(keys):
             page, low = int(keys[start]) >> _PAGE_BITS, int(keys[start]) & (_PAGE - 1)
             end = min(start + _PAGE - low, len(keys))
-            if end - start >= _PAGE_WORTH and page not in self._pages:
+            # So many that the pages at both ends, little of which may be marked, take no more than eight bytes a key.
+            if page not in self._pages and len(keys) >= 2 * _PAGE_WORTH:
                 self._pages[page] = np.zeros(_PAGE, dtype=np.bool_)
             if page in self._pages:
-                marks = self._pages[page][low : low + end - start]
-                seen[start:end] = marks
-                marks[:] = True
+                places = slice(low, low + end - start)
+                seen[start:end] = self._pages[page][places]
+                self._mark(page, places)
             else:
                 self._add_run(keys[start:end].copy())
             start = end
@@ -106,10 +108,17 @@ class SeenKeys:
         full = full[np.diff(full, prepend=full[0] - 1) != 0]
         keep = np.ones(len(run), dtype=np.bool_)
         for page, start, end in zip(full, *self._bounds(run, full), strict=True):
-            marks = self._pages.setdefault(int(page), np.zeros(_PAGE, dtype=np.bool_))
-            marks[_places(run[start:end])] = True
+            self._pages.setdefault(int(page), np.zeros(_PAGE, dtype=np.bool_))
+            self._mark(int(page), _places(run[start:end]))
             keep[start:end] = False
         return run[keep]
+
+    def _mark(self, page: int, places: NDArray[np.int64] | slice) -> None:
+        marks = self._pages[page]
+        if marks is not _FULL_PAGE:
+            marks[places] = True
+            if marks.all():
+                self._pages[page] = _FULL_PAGE
 
     @staticmethod
     def _bounds(keys: NDArray[np.int64], pages: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
