@@ -350,12 +350,18 @@ def test_a_kept_column_may_be_of_any_type(tmp_path: Path, column: pa.Array, text
     assert pq.read_table(tmp_path / "out.parquet")["kept"].equals(stood)
 
 
-def test_a_kept_column_of_views_of_text_is_text(tmp_path: Path) -> None:
-    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red")]))
-    pq.write_table(table.append_column("kept", pa.array(["x"], pa.string_view())), tmp_path / "in.parquet")
-    score(
-        Inputs([str(tmp_path / "in.parquet")]), CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / "out.parquet")
-    )
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_kept_text_is_plain_text_and_utf8(tmp_path: Path, kind: pa.DataType) -> None:
+    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))
+    text = pa.array([b"x", b"\xff"]).view(pa.string())
+    if pa.types.is_dictionary(kind):
+        kept = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), text)
+    else:
+        kept = text.cast(pa.binary()).cast(kind, safe=False)
+    pq.write_table(table.append_column("kept", kept), tmp_path / "in.parquet")
+    inputs = Inputs([str(tmp_path / "in.parquet")], max_rejects=RejectLimit(1))
+    report = score(inputs, CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / "out.parquet"))
+    assert [(rule.rule, rule.column, rule.rows) for rule in report.rules] == [("encoding", "kept", 1)]
     assert pq.read_table(tmp_path / "out.parquet")["kept"].combine_chunks() == pa.array(["x"])
 
 

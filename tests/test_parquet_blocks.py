@@ -218,6 +218,27 @@ def test_fields_are_the_text_of_every_column(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY", "PLAIN"])
+def test_text_is_read_however_it_is_stored(tmp_path: Path, table: pa.Table, encoding: str) -> None:
+    path = str(tmp_path / "in.parquet")
+    plain = table.set_column(2, "Sex", table["Sex"].cast(pa.string()))
+    encodings = {"Sex": encoding, "Boat": encoding}
+    pq.write_table(plain, path, row_group_size=300, use_dictionary=["Cabin"], column_encoding=encodings)
+    for block in parquet_blocks(path, pq.read_metadata(path), None):
+        found = block.read(CONTRACT.types | {"Boat": None}).table
+        assert found["Sex"].to_pylist() == table["Sex"].to_pylist()
+        assert found["Boat"].to_pylist() == table["Boat"].to_pylist()
+
+
+def test_codes_within_lists_that_differ_by_row_group(tmp_path: Path, table: pa.Table) -> None:
+    names = [[f"name {row}"] for row in range(ROWS)]
+    nested = pa.array(names, pa.list_(pa.dictionary(pa.int32(), pa.string())))
+    path = written(tmp_path / "in.parquet", table.append_column("Names", nested), row_group_size=300)
+    (block,) = parquet_blocks(path, pq.read_metadata(path), None)
+    assert block.read({"Names": None}).table["Names"].to_pylist() == names
+    assert block.fields(np.array([1, 999])).table["Names"].to_pylist() == ['["name 1"]', '["name 999"]']
+
+
 def test_fields_of_a_slice_of_a_huge_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: pa.Table) -> None:
     monkeypatch.setattr(module, "BLOCK_ROWS", 100)
     monkeypatch.setattr(module, "MAX_GROUP_ROWS", 250)
@@ -271,7 +292,12 @@ AS_TEXT = {
     ),
     "intervals": (pa.array([(1, 2, 3)], pa.month_day_nano_interval()), "[1, 2, 3]"),
     "parts": (pa.array([{"a": [True], "b": None}]), '{"a": [true], "b": null}'),
-    "parts of one name": (pa.StructArray.from_arrays([pa.array([1]), pa.array([1])], ["a", "a"]), '{"a": 1}'),
+    "parts of one name": (
+        pa.StructArray.from_arrays([pa.array([1]), pa.array(["x"])], ["a", "a"]),
+        '[["a", 1], ["a", "x"]]',
+    ),
+    "short numbers": (listed(pa.array([0.1, None], pa.float32())), "[0.1, null]"),
+    "numbers that JSON lacks": (listed(pa.array([float("nan"), float("inf")])), '["nan", "inf"]'),
     "pairs": (pa.array([[("k", 1.5)]], pa.map_(pa.string(), pa.float64())), '[["k", 1.5]]'),
     "identifiers": (
         pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16)], pa.binary(16))),
@@ -332,4 +358,7 @@ def test_read_error_tells_a_fault_on_the_way_from_damage() -> None:
     for error in (OSError("zlib inflate failed: a value"), pa.ArrowInvalid("a value")):
         damage = read_error("in.csv", error)
         assert isinstance(damage, DataError)
-        assert "value" not in str(damage)
+        assert str(damage) == "in.csv is damaged: it cannot be read to its end. Write it again."
+    unknown = read_error("in.parquet", pa.ArrowNotImplementedError("Integers with more than 64 bits"))
+    assert isinstance(unknown, DataError)
+    assert str(unknown).startswith("in.parquet holds a type that can't be read here: leave that column out")

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from titanic_batch.columns import STRING
+from titanic_batch.columns import is_text
 from titanic_batch.drift import Drift
 from titanic_batch.errors import DataError, UsageError
 from titanic_batch.file_names import check_names
@@ -251,16 +251,16 @@ class PredictedColumns:
     def schema(self, contract: Contract, tables: Sequence[InputTable], output_format: Format) -> pa.Schema:
         """Return the schema of predictions.
 
-        Kept columns are as they stand in the tables; text where these differ, or where a CSV has no form for them.
+        Kept columns are as they stand in the tables, but text is no longer codes or views; they are text where the
+        tables differ, or where a CSV has no form for them.
         """
         fields = [(contract.key, contract.types[contract.key])]
         for name in self.keep:
             kinds = {contract.types.get(name) or table.type_of(name) for table in tables}
             kind = kinds.pop() if len(kinds) == 1 else pa.string()
-            if output_format == "parquet":
-                stays = kind != STRING and not pa.types.is_string_view(kind)  # text is read as codes, never as views
-            else:
-                stays = is_plain(kind)
+            stays = (
+                is_plain(kind) if output_format != "parquet" else pa.types.is_large_string(kind) or not is_text(kind)
+            )
             fields.append((name, kind if stays else pa.string()))
         fields += [(self.label, pa.int8()), (PROBABILITY, pa.float64())]
         return pa.schema(fields, metadata=dict(self.provenance))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from titanic_batch.rows import Fields, Problem, Rows
 
 BLOCK_ROWS = 2**18
 MAX_GROUP_ROWS = 2**20
+_NEVER_CODES = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}  # the library can't read them as such
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class ParquetBlock:
             if self.rows is not None:
                 table = self.rows if names is None else self.rows.select(names)
             else:
-                with _opened(self.path, self.metadata) as file:
-                    table = file.read_row_groups(list(self.groups), columns=names, use_threads=False)
+                with _opened(self.path, self.metadata, self.groups) as file:
+                    table = _row_groups(file, self.groups, names)
             _check_codes(table)
         except (OSError, pa.ArrowException) as error:
             raise read_error(self.name, error) from None
@@ -105,7 +107,7 @@ def _slices(
     path: str, name: str, metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None
 ) -> Iterator[ParquetBlock]:
     try:
-        with _opened(path, metadata) as file:
+        with _opened(path, metadata, [group]) as file:
             names = None if columns is None else list(columns)
             for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names, use_threads=False):
                 yield ParquetBlock(path, name, metadata, rows=pa.Table.from_batches([batch]))
@@ -113,10 +115,20 @@ def _slices(
         raise read_error(name, error) from None
 
 
-def _opened(path: str, metadata: pq.FileMetaData) -> pq.ParquetFile:
-    schema = metadata.schema.to_arrow_schema()
-    text = [field.name for field in schema if is_text(field.type)]
-    return pq.ParquetFile(path, metadata=metadata, read_dictionary=text, buffer_size=2**20)
+def _opened(path: str, metadata: pq.FileMetaData, groups: Sequence[int]) -> pq.ParquetFile:
+    """Open a file of which these row groups will be read: text as codes, unless it is stored as differences."""
+    place = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
+    text = [field.name for field in metadata.schema.to_arrow_schema() if is_text(field.type)]
+    chunks = {name: [metadata.row_group(group).column(place[name]) for group in groups] for name in text}
+    as_codes = [name for name in text if all(_NEVER_CODES.isdisjoint(chunk.encodings) for chunk in chunks[name])]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=as_codes, buffer_size=2**20)
+
+
+def _row_groups(file: pq.ParquetFile, groups: Sequence[int], columns: list[str] | None) -> pa.Table:
+    try:
+        return file.read_row_groups(list(groups), columns=columns, use_threads=False)
+    except pa.ArrowNotImplementedError:  # codes within lists or the like, which are others in each group
+        return pa.concat_tables([file.read_row_group(group, columns=columns, use_threads=False) for group in groups])
 
 
 def _check_codes(table: pa.Table) -> None:
@@ -152,7 +164,8 @@ def _plain(value: pa.Scalar) -> Any:
         case _ if not value.is_valid:
             return None
         case pa.StructScalar():
-            return {name: _plain(part) for name, part in value.items()}
+            parts = [(field.name, _plain(value[place])) for place, field in enumerate(value.type)]
+            return dict(parts) if len(dict(parts)) == len(parts) else parts
         case pa.MapScalar():
             return [[_plain(entry["key"]), _plain(entry["value"])] for entry in value.values]
         case pa.ListScalar():
@@ -165,10 +178,11 @@ def _plain(value: pa.Scalar) -> Any:
             return list(value.as_py())
         case pa.DictionaryScalar() | pa.ExtensionScalar() | pa.RunEndEncodedScalar() | pa.UnionScalar():
             return _plain(value.value)
-        case _ if (
-            pa.types.is_integer(value.type) or pa.types.is_floating(value.type) or pa.types.is_boolean(value.type)
-        ):
+        case _ if pa.types.is_integer(value.type) or pa.types.is_boolean(value.type):
             return value.as_py()
+        case _ if pa.types.is_floating(value.type):
+            text = value.cast(pa.string()).as_py()  # as short as the type allows
+            return float(text) if math.isfinite(float(text)) else text
         case pa.TimestampScalar(type=pa.TimestampType(unit=unit)):
             try:
                 return value.cast(pa.string()).as_py()
@@ -211,4 +225,6 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
         )
     if isinstance(error, OSError) and error.errno is not None:
         return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
+    if isinstance(error, NotImplementedError):
+        return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")
