@@ -350,6 +350,16 @@ def test_a_kept_column_may_be_of_any_type(tmp_path: Path, column: pa.Array, text
     assert pq.read_table(tmp_path / "out.parquet")["kept"].equals(stood)
 
 
+def test_kept_lists_of_views_are_lists_of_text(tmp_path: Path) -> None:
+    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "none"), ("3", "1", "red")]))
+    kept = pa.array([["x"], ["y"], None], pa.list_(pa.string_view()))
+    pq.write_table(table.append_column("kept", kept), tmp_path / "in.parquet")
+    inputs = Inputs([str(tmp_path / "in.parquet")], max_rejects=RejectLimit(1))
+    score(inputs, CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / "out.parquet"))
+    expected = pa.array([["x"], None], pa.list_(pa.string()))
+    assert pq.read_table(tmp_path / "out.parquet")["kept"].combine_chunks().cast(expected.type) == expected
+
+
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int8(), pa.string())], ids=str)
 def test_kept_text_is_plain_text_and_utf8(tmp_path: Path, kind: pa.DataType) -> None:
     table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))

@@ -239,6 +239,40 @@ def test_codes_within_lists_that_differ_by_row_group(tmp_path: Path, table: pa.T
     assert block.fields(np.array([1, 999])).table["Names"].to_pylist() == ['["name 1"]', '["name 999"]']
 
 
+VIEWS = {
+    "text": (pa.array(["a", None, "c"], pa.string_view()), ["a", None, "c"]),
+    "bytes": (pa.array([b"a", None, b"c"], pa.binary_view()), ["a", None, "c"]),
+    "list": (pa.array([["a"], None, ["c", None]], pa.list_(pa.string_view())), ['["a"]', None, '["c", null]']),
+    "long list": (pa.array([["a"], None, []], pa.large_list(pa.string_view())), ['["a"]', None, "[]"]),
+    "pair": (
+        pa.array([["a", "b"], None, ["c", "d"]], pa.list_(pa.string_view(), 2)),
+        ['["a", "b"]', None, '["c", "d"]'],
+    ),
+    "parts": (
+        pa.array([{"x": 1, "y": "a"}, None, {"x": 2, "y": None}], pa.struct({"x": pa.int8(), "y": pa.string_view()})),
+        ['{"x": 1, "y": "a"}', None, '{"x": 2, "y": null}'],
+    ),
+    "map": (
+        pa.array([[("k", b"a")], None, []], pa.map_(pa.string_view(), pa.binary_view())),
+        ['[["k", "a"]]', None, "[]"],
+    ),
+}
+
+
+@pytest.mark.parametrize("largest_group", [1, 100])
+@pytest.mark.parametrize(("views", "text"), VIEWS.values(), ids=VIEWS)
+def test_rows_can_be_taken_of_views(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: pa.Array, text: list[str | None], largest_group: int
+) -> None:
+    monkeypatch.setattr(module, "MAX_GROUP_ROWS", largest_group)
+    path = written(tmp_path / "in.parquet", pa.table({"views": views}))
+    assert pq.read_table(path)["views"].type == views.type
+    (block,) = parquet_blocks(path, pq.read_metadata(path), None)
+    assert block.fields(np.array([2, 0])).table["views"].to_pylist() == [text[2], text[0]]
+    column = block.read({"views": None}).table["views"]
+    assert column.take(pa.array([1, 0])).to_pylist() == [None, views[0].as_py()]
+
+
 def test_fields_of_a_slice_of_a_huge_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: pa.Table) -> None:
     monkeypatch.setattr(module, "BLOCK_ROWS", 100)
     monkeypatch.setattr(module, "MAX_GROUP_ROWS", 250)

@@ -110,7 +110,7 @@ def _slices(
         with _opened(path, metadata, [group]) as file:
             names = None if columns is None else list(columns)
             for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names, use_threads=False):
-                yield ParquetBlock(path, name, metadata, rows=pa.Table.from_batches([batch]))
+                yield ParquetBlock(path, name, metadata, rows=_without_views(pa.Table.from_batches([batch])))
     except (OSError, pa.ArrowException) as error:
         raise read_error(name, error) from None
 
@@ -126,9 +126,38 @@ def _opened(path: str, metadata: pq.FileMetaData, groups: Sequence[int]) -> pq.P
 
 def _row_groups(file: pq.ParquetFile, groups: Sequence[int], columns: list[str] | None) -> pa.Table:
     try:
-        return file.read_row_groups(list(groups), columns=columns, use_threads=False)
+        table = file.read_row_groups(list(groups), columns=columns, use_threads=False)
     except pa.ArrowNotImplementedError:  # codes within lists or the like, which are others in each group
-        return pa.concat_tables([file.read_row_group(group, columns=columns, use_threads=False) for group in groups])
+        table = pa.concat_tables([file.read_row_group(group, columns=columns, use_threads=False) for group in groups])
+    return _without_views(table)
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """Return a table in which text and bytes stand in place of views of them, whose rows the library can't take."""
+    return table.cast(pa.schema([field.with_type(view_free(field.type)) for field in table.schema]))
+
+
+def view_free(found: pa.DataType) -> pa.DataType:
+    """Return an Arrow type with text and bytes in place of views of them: the type that a column is read as."""
+    if pa.types.is_string_view(found):
+        return pa.string()
+    if pa.types.is_binary_view(found):
+        return pa.binary()
+    inner = [found.field(place) for place in range(found.num_fields)] if pa.types.is_nested(found) else []
+    free = [field.with_type(view_free(field.type)) for field in inner]
+    if free == inner:
+        return found
+    match found:
+        case pa.StructType():
+            return pa.struct(free)
+        case pa.MapType():
+            return pa.map_(*(field.type for field in free[0].type))
+        case pa.FixedSizeListType(list_size=size):
+            return pa.list_(free[0], size)
+        case pa.LargeListType():
+            return pa.large_list(free[0])
+        case _:
+            return pa.list_(free[0])
 
 
 def _check_codes(table: pa.Table) -> None:

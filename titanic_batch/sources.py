@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from titanic_batch.columns import is_compatible, type_name
 from titanic_batch.csv_blocks import BLOCK_BYTES, BlockStream, CsvSplitter
 from titanic_batch.errors import DataError, InputError, TransferError, UsageError
-from titanic_batch.parquet_blocks import parquet_blocks, read_error
+from titanic_batch.parquet_blocks import parquet_blocks, read_error, view_free
 from titanic_batch.rows import Block
 
 Format = Literal["csv", "csv.gz", "csv.zst", "parquet"]
@@ -312,7 +312,7 @@ class InputTable:
                 raise DataError(f"{self.source.name} is not Parquet, or is cut short: write it again.") from None
             self._metadata, schema = parquet.metadata, parquet.schema_arrow
         self.size = self._metadata.num_rows
-        self._types = dict(zip(schema.names, schema.types, strict=True))
+        self._types = dict(zip(schema.names, map(view_free, schema.types), strict=True))
         return tuple(schema.names)
 
     def _what_is_missing(self, missing: Sequence[str], of: int) -> str:
