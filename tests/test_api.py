@@ -139,13 +139,19 @@ def test_options_that_make_no_sense_are_refused(
 
 
 def test_a_mistyped_option_is_no_option(small_model: Model, test_csv: Path, tmp_path: Path) -> None:
-    """Also where no type checker has told so, as it does here."""
+    """Also where no type checker has told so."""
+    mistyped: list[Any] = [{"max_reject": 5}, {"rejects": "r.csv"}, {"keep": ["Name"]}]
     with pytest.raises(TypeError, match="unexpected keyword argument 'max_reject'"):
-        score_file(test_csv, tmp_path / "p.csv", small_model, max_reject=5)  # type: ignore[call-arg]  # the test
+        score_file(test_csv, tmp_path / "p.csv", small_model, **mistyped[0])
     with pytest.raises(TypeError, match="unexpected keyword argument 'rejects'"):
-        score_folder(test_csv, tmp_path / "out", small_model, rejects="r.csv")  # type: ignore[call-arg]  # the test
+        score_folder(test_csv, tmp_path / "out", small_model, **mistyped[1])
     with pytest.raises(TypeError, match="unexpected keyword argument 'keep'"):
-        validate_file(test_csv, keep=["Name"])  # type: ignore[call-arg]  # the test
+        validate_file(test_csv, **mistyped[2])
+
+
+def test_a_search_is_one_of_two(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--search random: it is one of grid, halving"):
+        fit_file(None, tmp_path / "m.skops", search="random")
 
 
 def test_one_column_to_keep_needs_no_list(small_model: Model, test_csv: Path, tmp_path: Path) -> None:

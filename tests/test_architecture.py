@@ -16,6 +16,7 @@ FLOORS = [
     {"errors", "rows", "drift", "plots", "stopping"},
     {
         "exit_codes",
+        "choices",
         "shards",
         "columns",
         "keys",
@@ -26,6 +27,7 @@ FLOORS = [
         "evaluation",
         "server",
     },
+    {"column_text"},
     {"csv_blocks", "parquet_blocks", "scoring", "pipeline", "audit", "folder_state", "file_names", "metrics"},
     {"sources", "validation"},
     {"judging", "small_bodies"},

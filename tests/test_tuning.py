@@ -13,7 +13,7 @@ from titanic_batch import tuning
 from titanic_batch.errors import DataError, UsageError
 from titanic_batch.model import Model, features_of
 from titanic_batch.pipeline import build_pipeline
-from titanic_batch.tuning import SEARCHES, parse_parameters, parse_search, search_parameters
+from titanic_batch.tuning import SEARCHES, parse_parameters, search_parameters
 
 SMALL_GRID: dict[str, list[Any]] = {"n_estimators": [2, 4], "max_depth": [2, 5, 10], "min_samples_leaf": [1, 8]}
 
@@ -114,12 +114,6 @@ def test_a_parameter_is_given_once() -> None:
     assert parse_parameters(["max_depth=3", "max_features=2"]) == {"max_depth": 3, "max_features": 2}
     with pytest.raises(UsageError, match="max_depth is given twice"):
         parse_parameters(["max_depth=3", "max_depth=3"])
-
-
-def test_a_search_is_one_of_two() -> None:
-    assert [parse_search(name) for name in ("grid", "halving")] == ["grid", "halving"]
-    with pytest.raises(UsageError, match="--search random: it is one of grid, halving"):
-        parse_search("random")
 
 
 @pytest.mark.slow

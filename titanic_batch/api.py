@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from titanic_batch import batch, folders
 from titanic_batch.batch import Inputs, PredictedColumns, Progress, RejectLimit, RunReport
+from titanic_batch.choices import one_of
 from titanic_batch.errors import UsageError
 from titanic_batch.folders import Unit
 from titanic_batch.schema import CONTRACT, LABEL, LABELLED_CONTRACT
 from titanic_batch.shards import Shard
-from titanic_batch.sources import Format, parse_format
+from titanic_batch.sources import FORMATS, Format
 
 if TYPE_CHECKING:
     from titanic_batch.fitting import FitReport
@@ -250,7 +251,7 @@ def fit_file(
     plan = fitting.Plan(
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
-        search=None if search is None else tuning.parse_search(search),
+        search=None if search is None else one_of(tuning.SEARCHES, search, "--search"),
         min_accuracy=min_accuracy,
         compare=_path_if_any(compare),
         html=_path_if_any(html),
@@ -284,7 +285,7 @@ def _inputs(names: Names, rejects: Name | None, options: RunOptions, **more: Any
         raise UsageError("nothing to read: name a file, a folder or a glob.")
     return Inputs(
         names=paths,
-        format=None if kind is None else parse_format(kind, "input_format"),
+        format=None if kind is None else one_of(FORMATS, kind, "input_format"),
         max_rejects=limit if isinstance(limit, RejectLimit) else RejectLimit.parse(str(limit)),
         min_rows=options.get("min_rows", 0),
         rejects=_path_if_any(rejects),
@@ -302,7 +303,7 @@ def _scoring(names: Names, rejects: Name | None, options: ScoreOptions) -> Input
 
 def _output_format(options: ScoreOptions) -> Format | None:
     kind = options.get("output_format")
-    return None if kind is None else parse_format(kind, "output_format")
+    return None if kind is None else one_of(FORMATS, kind, "output_format")
 
 
 def _check_options(options: RunOptions, known: frozenset[str]) -> None:

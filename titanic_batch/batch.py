@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from titanic_batch.column_text import as_text, is_plain
 from titanic_batch.columns import is_text
 from titanic_batch.drift import Drift
 from titanic_batch.errors import DataError, UsageError
 from titanic_batch.file_names import check_names
 from titanic_batch.judging import Judge, JudgedBlock
-from titanic_batch.parquet_blocks import as_text, is_plain
 from titanic_batch.publishing import PRIVATE, STDOUT, Publication, PublishedFile, is_stream, writing
 from titanic_batch.sources import Format, InputTable, Source, find_sources, format_of
 from titanic_batch.tables import RejectsWriter, TableWriter

@@ -27,6 +27,7 @@ import typer
 import typer.core
 
 from titanic_batch import __version__, errors, stopping
+from titanic_batch.choices import one_of
 from titanic_batch.exit_codes import (
     DATA_BROKE_THE_CONTRACT,
     DONE,
@@ -241,9 +242,7 @@ ModelDigest = Annotated[
 
 
 def _set_log_format(ctx: typer.Context, value: str) -> str:
-    if value not in ("text", "json"):
-        raise errors.UsageError(f"--log-format {value}: it is one of text, json.")
-    _Run.log_format, _Run.command = value, ctx.info_name
+    _Run.log_format, _Run.command = one_of(("text", "json"), value, "--log-format"), ctx.info_name
     return value
 
 
@@ -535,8 +534,7 @@ def validate(
     if print_schema:
         _write_text(f"{json.dumps(contract.describe(), indent=2)}\n", None)
         return
-    if report_format not in validation_report.FORMATS:
-        raise errors.UsageError(f"--format {report_format}: it is one of {', '.join(validation_report.FORMATS)}.")
+    one_of(validation_report.FORMATS, report_format, "--format")
     if not inputs:
         raise errors.UsageError("nothing to validate: name a file, a folder, or - for stdin.")
     with _progress() as progress:
@@ -861,9 +859,9 @@ def _write_text(text: str, output: str | None) -> None:
 
 
 def _format(given: str | None, option: str) -> Format | None:
-    from titanic_batch.sources import parse_format
+    from titanic_batch.sources import FORMATS
 
-    return None if given is None else parse_format(given, option)
+    return None if given is None else one_of(FORMATS, given, option)
 
 
 def _jobs(given: int | None) -> int:

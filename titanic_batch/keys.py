@@ -15,9 +15,9 @@ class SeenKeys:
     """A growing set of 64-bit integers that tells, of each key, whether it came before.
 
     Keys that lie close together are marked in pages, one byte for each of 65,536 neighbouring values; the others stand
-    in sorted runs, eight bytes each. A page is made where at least 8,192 keys of it stand in a run, so that a key never
-    takes more than eight bytes; all pages that are full share one, so that ids without gaps take none. Merging two runs
-    needs as much again for a moment: at most 16 bytes a key.
+    in sorted runs, eight bytes each. A page is made where at least 8,192 keys of it stand in a run, or 16,384 keys
+    without gaps come at once, so that a key never takes more than eight bytes; all pages that are full share one, so
+    that ids without gaps take none. Merging two runs needs as much again for a moment: at most 16 bytes a key.
     """
 
     def __init__(self) -> None:

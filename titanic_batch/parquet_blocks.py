@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from titanic_batch.columns import STRING, Mask, escape, from_arrow, in_one_piece, is_text, stored_bounds, valid_text
+from titanic_batch.column_text import as_escaped_text
+from titanic_batch.columns import Mask, from_arrow, in_one_piece, is_text, stored_bounds, valid_text
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.rows import Fields, Problem, Rows
 
@@ -62,7 +59,7 @@ class ParquetBlock:
     def fields(self, rows: NDArray[np.int64]) -> Fields:
         """Return the given rows as they stood, every column of the file, as text that `columns.escape` leaves."""
         table = self._table(None).take(pa.array(rows))
-        columns = [_escaped(column) for column in table.columns]
+        columns = [as_escaped_text(column) for column in table.columns]
         return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
 
     def _table(self, names: list[str] | None) -> pa.Table:
@@ -171,78 +168,6 @@ def _check_codes(table: pa.Table) -> None:
                     raise pa.ArrowInvalid("a code beyond the dictionary")
 
 
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return any Arrow column as strings, null as null, what is nested as JSON; a byte that is no text as ``\\xNN``."""
-    with suppress(pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        if not isinstance(column.type, pa.BaseExtensionType):  # of which what is stored would be cast
-            return column.cast(STRING.value_type)
-    return pa.chunked_array([pa.array(map(_text, column), pa.string())])
-
-
-def _text(value: pa.Scalar) -> str | None:
-    plain = _plain(value)
-    return plain if plain is None or isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
-
-
-def _plain(value: pa.Scalar) -> Any:
-    """Return a value in JSON's terms, and as text where JSON has none for it.
-
-    Not as Python's own: for times pyarrow gives pandas' objects where it is installed, and elsewhere refuses some.
-    """
-    match value:
-        case _ if not value.is_valid:
-            return None
-        case pa.StructScalar():
-            parts = [(field.name, _plain(value[place])) for place, field in enumerate(value.type)]
-            return dict(parts) if len(dict(parts)) == len(parts) else parts
-        case pa.MapScalar():
-            return [[_plain(entry["key"]), _plain(entry["value"])] for entry in value.values]
-        case pa.ListScalar():
-            return [_plain(part) for part in value.values]
-        case pa.BinaryScalar():
-            return value.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
-        case pa.UuidScalar():
-            return str(value.as_py())
-        case pa.MonthDayNanoIntervalScalar():
-            return list(value.as_py())
-        case pa.DictionaryScalar() | pa.ExtensionScalar() | pa.RunEndEncodedScalar() | pa.UnionScalar():
-            return _plain(value.value)
-        case _ if pa.types.is_integer(value.type) or pa.types.is_boolean(value.type):
-            return value.as_py()
-        case _ if pa.types.is_floating(value.type):
-            text = value.cast(pa.string()).as_py()  # as short as the type allows
-            return float(text) if math.isfinite(float(text)) else text
-        case pa.TimestampScalar(type=pa.TimestampType(unit=unit)):
-            try:
-                return value.cast(pa.string()).as_py()
-            except pa.ArrowInvalid:  # a time zone that is not known here
-                return value.cast(pa.timestamp(unit, "UTC")).cast(pa.string()).as_py()
-        case _:
-            return value.cast(pa.string()).as_py()
-
-
-def is_plain(found: pa.DataType) -> bool:
-    """Tell whether an Arrow type is one that a CSV writer knows by itself: a number, a truth value, a date or time."""
-    if pa.types.is_timestamp(found):
-        return found.tz is None  # which may not be known here
-    return bool(pa.types.is_primitive(found) or pa.types.is_decimal(found) or pa.types.is_null(found))
-
-
-def _is_binary(found: pa.DataType) -> bool:
-    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    return any(is_kind(found) for is_kind in kinds)
-
-
-def _escaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return any Arrow column as strings, text and bytes as `columns.escape` leaves them."""
-    if not is_text(column.type) and not _is_binary(column.type):
-        return as_text(column)
-    raw = column.cast(pa.string(), safe=False).cast(pa.binary()).to_pylist()
-    return pa.chunked_array(
-        [pa.array([None if value is None else escape(value).decode() for value in raw], pa.string())]
-    )
-
-
 def read_error(name: str, error: Exception) -> DataError | TransferError:
     """Return what a failure to read a file that could be opened means: damage, or a fault on the way.
 
@@ -254,6 +179,6 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
         )
     if isinstance(error, OSError) and error.errno is not None:
         return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
-    if isinstance(error, NotImplementedError):
+    if isinstance(error, pa.ArrowNotImplementedError):  # integers of 128 bits, for one
         return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")

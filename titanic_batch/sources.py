@@ -32,21 +32,6 @@ from titanic_batch.rows import Block
 
 Format = Literal["csv", "csv.gz", "csv.zst", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-
-
-def parse_format(text: str, option: str) -> Format:
-    """Return the format of that name, which was given as ``option``.
-
-    Raises
-    ------
-    UsageError
-    """
-    for known in FORMATS:
-        if text == known:
-            return known
-    raise UsageError(f"{option} {text}: it is one of {', '.join(FORMATS)}.")
-
-
 STDIN = "-"
 _CHUNK_BYTES = 2**20
 _MAX_COMPARED = 1_000  # names that a missing one is compared with, each of which takes microseconds

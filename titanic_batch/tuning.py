@@ -65,19 +65,6 @@ def check_names(parameters: Iterable[str], given: str = "") -> None:
             raise UsageError(f"{given}there is no parameter {name}; there are {', '.join(PARAMETERS)}.")
 
 
-def parse_search(text: str) -> Search:
-    """Return the search of that name.
-
-    Raises
-    ------
-    UsageError
-    """
-    for known in SEARCHES:
-        if text == known:
-            return known
-    raise UsageError(f"--search {text}: it is one of {', '.join(SEARCHES)}.")
-
-
 def search_parameters(
     X: pd.DataFrame,
     y: Labels,
