@@ -14,6 +14,7 @@ import subprocess
 import time
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -386,7 +387,11 @@ class TestPods:
     def test_probes_are_answered(self, podman: Podman, served: str) -> None:
         container = container_of(named("Deployment"))
         ask = "import sys, urllib.request as r; r.urlopen('http://127.0.0.1:8080' + sys.argv[1])"
-        for kind in ("startup", "liveness", "readiness"):
+
+        def is_answered(kind: str) -> bool:
             path = container[f"{kind}Probe"]["httpGet"]["path"]
-            done = podman("exec", served, "python", "-c", ask, path)
-            assert done.returncode == 0, done.stderr
+            return podman("exec", served, "python", "-c", ask, path).returncode == 0
+
+        for kind in ("startup", "liveness", "readiness"):
+            # It listens before its model is loaded, and Kubernetes asks again.
+            wait_until(partial(is_answered, kind), 30, f"the {kind} probe is answered")
