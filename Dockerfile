@@ -22,10 +22,10 @@ RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
 # the way: without it a read-only container would compile it all at each start, for three seconds.
 ENV PATH=/opt/titanic/bin:$PATH
 RUN mkdir /models && titanic fit -o /models/model.skops \
-    && titanic validate titanic_batch/train.csv \
-    && titanic score titanic_batch/train.csv -o preds.parquet --model /models/model.skops \
+    && titanic validate titanic_batch/passenger/train.csv \
+    && titanic score titanic_batch/passenger/train.csv -o preds.parquet --model /models/model.skops \
     && titanic score --help > /dev/null \
-    && python -c 'import pkgutil as p, titanic_batch as t; [__import__(f"titanic_batch.{m.name}") for m in p.iter_modules(t.__path__) if m.name != "__main__"]'
+    && python -c 'import pkgutil as p, titanic_batch as t; [__import__(m.name) for m in p.walk_packages(t.__path__, "titanic_batch.") if m.name != "titanic_batch.__main__"]'
 
 FROM python:3.11-slim
 # Add --label org.opencontainers.image.revision=$(git rev-parse HEAD) and .source=URL when you build for others.

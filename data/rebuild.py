@@ -65,7 +65,7 @@ def write_csv(path: Path, columns: list[str], passengers: Iterable[Passenger]) -
 
 def main() -> None:
     """Write the four files below the folder named on the command line (default: this repository)."""
-    parser = argparse.ArgumentParser(description="Rebuild data/*.csv and titanic_batch/train.csv.")
+    parser = argparse.ArgumentParser(description="Rebuild data/*.csv and titanic_batch/passenger/train.csv.")
     parser.add_argument(
         "output",
         nargs="?",
@@ -78,7 +78,7 @@ def main() -> None:
     write_csv(output / "data" / "train.csv", LABELLED, train)
     write_csv(output / "data" / "test.csv", UNLABELLED, holdout)
     write_csv(output / "data" / "holdout.csv", LABELLED, holdout)
-    write_csv(output / "titanic_batch" / "train.csv", LABELLED, train)
+    write_csv(output / "titanic_batch" / "passenger" / "train.csv", LABELLED, train)
 
 
 if __name__ == "__main__":

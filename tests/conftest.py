@@ -14,8 +14,9 @@ from hypothesis import settings
 from typer.testing import CliRunner, Result
 
 from tests.machine import IMAGE, ROOT, Podman, need
-from titanic_batch.cli import app
-from titanic_batch.model import Model, packaged_passengers
+from titanic_batch.cli.command import app
+from titanic_batch.models.model import Model
+from titanic_batch.models.training_data import packaged_rows
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -39,7 +40,7 @@ def passengers() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def small_model() -> Model:
     """A fitted model of few trees, so that saving and loading it costs little. Shared: not to be changed."""
-    return Model(n_estimators=5).fit(packaged_passengers())
+    return Model(n_estimators=5).fit(packaged_rows())
 
 
 @pytest.fixture(scope="session")

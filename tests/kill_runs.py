@@ -25,10 +25,14 @@ from pathlib import Path
 from typing import Any
 
 # What the command imports when it runs, so that a forked run begins with its work.
-from titanic_batch import cli, folders, publishing, run_record  # noqa: F401
-from titanic_batch.batch import Inputs, validate
-from titanic_batch.model import Model, packaged_passengers
-from titanic_batch.schema import CONTRACT
+from titanic_batch.cli import command as cli
+from titanic_batch.models.model import Model
+from titanic_batch.models.training_data import packaged_rows
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.runs import folders  # noqa: F401
+from titanic_batch.runs.batch import validate
+from titanic_batch.runs.options import Inputs
+from titanic_batch.writing import publishing
 
 HEADER = "PassengerId,Pclass,Sex,Age,SibSp,Parch,Fare,Cabin\n"
 OUTPUTS = ("p.parquet", "p.parquet.rejects.csv")
@@ -120,7 +124,7 @@ class Ground:
     def __init__(self, top: Path, rows: int) -> None:
         self.folder = top / "ground"
         self._origin = top / "origin"
-        Model(n_estimators=3).fit(packaged_passengers()).save(top / "model.skops")
+        Model(n_estimators=3).fit(packaged_rows()).save(top / "model.skops")
         write_rows(self._origin / "in.csv", 1, 150)
         for number in range(3):
             write_rows(self._origin / "in" / f"{number}.csv", 1, 150 + number)

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from titanic_batch.artifact import MANIFEST
+from titanic_batch.models.artifact import MANIFEST
 
 
 def sealed(members: Mapping[str, bytes], manifest: Mapping[str, Any] | None) -> bytes:

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from titanic_batch.csv_blocks import BLOCK_BYTES, CsvBlock
-from titanic_batch.schema import CONTRACT
-from titanic_batch.sources import Format, InputTable, Source
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.reading.csv_blocks import BLOCK_BYTES, CsvBlock
+from titanic_batch.reading.formats import Format
+from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.sources import Source
 
 Row = dict[str, str]
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from flask import Flask
 
-from titanic_batch.media import Limits
-from titanic_batch.server import Server
+from titanic_batch.server.http_server import Server
+from titanic_batch.server.media import Limits
 
 TIMEOUT = 60
 

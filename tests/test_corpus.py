@@ -24,13 +24,15 @@ from typer.testing import Result
 
 from tests import corpus
 from tests.corpus import COLUMNS, KEY, ODD_FILES, ODD_ROWS, SECRET, OddFile, OddRow, Reason, csv_of, line, lines
-from titanic_batch import batch
-from titanic_batch.batch import Inputs, PredictedColumns, RejectLimit, RunReport
+from titanic_batch.checking.contract import Contract
 from titanic_batch.errors import DataError, TitanicError
-from titanic_batch.model import Model
-from titanic_batch.schema import CONTRACT, LABEL, LABELLED_CONTRACT
-from titanic_batch.sources import InputTable
-from titanic_batch.validation import Contract
+from titanic_batch.models.model import Model
+from titanic_batch.passenger.schema import CONTRACT, LABEL, LABELLED_CONTRACT
+from titanic_batch.reading.input_table import InputTable
+from titanic_batch.runs import batch
+from titanic_batch.runs.options import Inputs, RejectLimit
+from titanic_batch.runs.report import RunReport
+from titanic_batch.writing.predictions import PredictedColumns
 
 ALL = RejectLimit(rows=2**40)
 WHOLE = "one block"
@@ -63,9 +65,9 @@ def cut_into(cut: str, csv_bytes: int = 200, rows: int = 2) -> Iterator[None]:
     """Let inputs be read in one block, or in blocks of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
         if cut != WHOLE:
-            patch.setattr("titanic_batch.batch.InputTable", functools.partial(InputTable, block_bytes=csv_bytes))
-            patch.setattr("titanic_batch.parquet_blocks.BLOCK_ROWS", rows)
-            patch.setattr("titanic_batch.parquet_blocks.MAX_GROUP_ROWS", rows)
+            patch.setattr("titanic_batch.runs.batch.InputTable", functools.partial(InputTable, block_bytes=csv_bytes))
+            patch.setattr("titanic_batch.reading.parquet_blocks.BLOCK_ROWS", rows)
+            patch.setattr("titanic_batch.reading.parquet_blocks.MAX_GROUP_ROWS", rows)
         yield
 
 
@@ -314,7 +316,7 @@ def test_label_that_is_missing_is_missed_only_where_rows_are_to_be_labelled(tmp_
 
 
 def test_row_that_is_too_long_to_be_one_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("titanic_batch.csv_blocks.MAX_ROW_BYTES", 2**20)
+    monkeypatch.setattr("titanic_batch.reading.csv_blocks.MAX_ROW_BYTES", 2**20)
     names = write(tmp_path, {"in.csv": csv_of(lines(1), b'"', corpus.unquoted(*range(2, 30_000)))})
     with cut_into(SMALL, csv_bytes=2**18), pytest.raises(DataError, match="is a quote opened that is never closed"):
         validated(names, tmp_path)

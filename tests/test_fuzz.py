@@ -8,9 +8,9 @@ import pytest
 
 from tests import corpus
 from tests.fuzz import Case, check, fuzz, seeds
-from titanic_batch import batch
-from titanic_batch.batch import RunReport
 from titanic_batch.errors import DataError
+from titanic_batch.runs import batch
+from titanic_batch.runs.report import RunReport
 
 
 @pytest.mark.slow

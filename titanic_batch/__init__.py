@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from titanic_batch.version import __version__
+
 if TYPE_CHECKING:
     from titanic_batch.api import fit_file, score_file, score_folder, validate_file
-    from titanic_batch.model import Model
+    from titanic_batch.models.model import Model
 
-__version__ = "0.1.0"
 __all__ = ["Model", "__version__", "fit_file", "score_file", "score_folder", "validate_file"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Model":
-        from titanic_batch.model import Model
+        from titanic_batch.models.model import Model
 
         return Model
     if name in __all__:

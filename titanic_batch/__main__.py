@@ -1,6 +1,6 @@
 """``python -m titanic_batch``: the ``titanic`` command."""
 
-from titanic_batch.cli import main
+from titanic_batch.cli.command import main
 
 if __name__ == "__main__":
     main()

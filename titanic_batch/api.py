@@ -6,19 +6,21 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from titanic_batch import batch, folders
-from titanic_batch.batch import Inputs, PredictedColumns, Progress, RejectLimit, RunReport
-from titanic_batch.choices import one_of
 from titanic_batch.errors import UsageError
-from titanic_batch.folders import Unit
-from titanic_batch.schema import CONTRACT, LABEL, LABELLED_CONTRACT
-from titanic_batch.shards import Shard
-from titanic_batch.sources import FORMATS, Format
+from titanic_batch.passenger.schema import CONTRACT, LABEL, LABELLED_CONTRACT
+from titanic_batch.reading.formats import FORMATS, Format
+from titanic_batch.runs import batch, folders
+from titanic_batch.runs.folders import Unit
+from titanic_batch.runs.options import Inputs, Progress, RejectLimit, one_of
+from titanic_batch.runs.report import RunReport
+from titanic_batch.runs.shards import Shard
+from titanic_batch.writing.predictions import PredictedColumns
 
 if TYPE_CHECKING:
-    from titanic_batch.fitting import FitReport
-    from titanic_batch.model import Model
-    from titanic_batch.tuning import Tried
+    from titanic_batch.models.model import Model
+    from titanic_batch.models.tuning import Tried
+    from titanic_batch.runs.fit import FitReport
+
 
 Name = str | os.PathLike[str]
 Names = Name | Sequence[Name]
@@ -242,8 +244,9 @@ def fit_file(
     TitanicError
         As `score_file` does, and where too many rows are rejected.
     """
-    from titanic_batch import fitting, tuning
-    from titanic_batch.pipeline import DEFAULT_SEED
+    from titanic_batch.models import tuning
+    from titanic_batch.passenger.pipeline import DEFAULT_SEED
+    from titanic_batch.runs import fit as fitting
 
     tuning.check_names(parameters or ())
     if not 0 <= min_accuracy <= 1:
@@ -261,7 +264,7 @@ def fit_file(
 
 
 def _columns(model: Model | Name, options: ScoreOptions) -> PredictedColumns:
-    from titanic_batch.model import Model
+    from titanic_batch.models.model import Model
 
     pin, max_psi, keep = options.get("model_sha256"), options.get("max_psi"), options.get("keep", ())
     if isinstance(model, Model) and pin is not None:

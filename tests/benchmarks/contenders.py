@@ -171,9 +171,9 @@ def make_pickle(target: str, model: str = "") -> None:
     else:
         import pandas as pd
 
-        from titanic_batch.pipeline import build_pipeline
+        from titanic_batch.passenger.pipeline import build_pipeline
 
-        passengers = pd.read_csv(Path(__file__).parents[2] / "titanic_batch" / "train.csv")
+        passengers = pd.read_csv(Path(__file__).parents[2] / "titanic_batch" / "passenger" / "train.csv")
         pipeline = build_pipeline().fit(passengers, passengers["Survived"])
     joblib.dump(pipeline, target)
 

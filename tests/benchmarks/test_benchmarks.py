@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from titanic_batch.schema import PASSENGER
+from titanic_batch.passenger.schema import PASSENGER
 
 HERE = Path(__file__).parent
 ROWS = 5_000

@@ -1,0 +1,389 @@
+"""The transformers: scikit-learn's own checks, every edge of every bin, and every kind of column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from titanic_batch.passenger.pipeline import AGE_EDGES, DECKS, FARE_EDGES, MISSING_NUMBER, SEXES
+from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+EDGES = {
+    "Age": (AGE_EDGES, [-1, 0, 5, 12, 18, 25, 35, 60, 120]),
+    "Fare": (FARE_EDGES, [-1, 0, 8, 15, 31, 1000]),
+}
+DECK_CODES = {"A": 0, "B": 1, "C": 2, "D": 3, "E": 4, "F": 5, "G": 6, "T": 7, "N": 8}
+NO_DECK = 9
+
+
+def age_encoder() -> BinEncoder:
+    return BinEncoder(AGE_EDGES, MISSING_NUMBER)
+
+
+def deck_encoder() -> CategoryEncoder:
+    return CategoryEncoder(DECKS, missing="N", first_letter=True)
+
+
+def codes_of(encoder: BinEncoder | CategoryEncoder, column: Any) -> list[int]:
+    codes: NDArray[np.int8] = encoder.fit_transform(pd.DataFrame({"column": column}))
+    assert codes.shape == (len(column), 1)
+    assert codes.dtype == np.int8
+    return [int(code) for code in codes[:, 0]]
+
+
+@parametrize_with_checks(  # type: ignore[untyped-decorator]
+    [
+        age_encoder(),
+        BinEncoder(FARE_EDGES, MISSING_NUMBER),
+        BinEncoder((0.0, 0.5), missing=2.0),
+        CategoryEncoder(SEXES),
+        deck_encoder(),
+        CategoryEncoder(("1", "-1"), first_letter=True),
+    ]
+)
+def test_estimator_checks(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", EDGES)
+def test_bins_are_right_closed(name: str, dtype: type[np.floating[Any]]) -> None:
+    edges, expected_edges = EDGES[name]
+    assert list(edges) == expected_edges
+    outside = len(expected_edges) - 1
+    for position, edge in enumerate(expected_edges):
+        at = dtype(edge)
+        below, above = np.nextafter(at, dtype(-np.inf)), np.nextafter(at, dtype(np.inf))
+        closed = position - 1 if position else outside
+        column = np.array([below, at, above], dtype=dtype)
+        assert codes_of(BinEncoder(edges), column) == [closed, closed, position]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [np.nan, 30.0],
+        np.array([np.nan, 30.0], dtype=np.float32),
+        np.array([None, 30], dtype=object),
+        pd.Series([None, 30.0], dtype="Float64"),
+        pd.Series([None, 30], dtype="Int64"),
+        pd.Series([None, 30.0], dtype=pd.ArrowDtype(pa.float64())),
+    ],
+)
+@pytest.mark.parametrize(("missing", "code"), [(-0.5, 0), (0.5, 1), (120, 7), (-1, 8), (121, 8)])
+def test_missing_number_counts_as_its_stand_in(column: Any, missing: float, code: int) -> None:
+    assert codes_of(BinEncoder(AGE_EDGES, missing), column) == [code, 5]
+
+
+@pytest.mark.parametrize("number", [-np.inf, -2.0, 1000.5, 1e300, np.inf])
+@pytest.mark.parametrize("name", EDGES)
+def test_number_outside_all_bins_has_its_own_code(name: str, number: float) -> None:
+    edges, _ = EDGES[name]
+    assert codes_of(BinEncoder(edges), [number, 1.0]) == [len(edges) - 1, 1]
+
+
+def test_whole_numbers_are_binned_like_fractions() -> None:
+    column = [0, 1, 5, 6, 12, 13, 18, 19, 25, 26, 35, 36, 60, 61, 120, 121]
+    expected = [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8]
+    for dtype in (np.int8, np.int64, np.float32, np.float64, object):
+        assert codes_of(age_encoder(), np.array(column, dtype=dtype)) == expected
+
+
+@given(st.lists(st.floats(), min_size=1))
+@settings(deadline=None)
+def test_bins_agree_with_their_definition(numbers: list[float]) -> None:
+    edges = [-1, 0, 8, 15, 31, 1000]
+    expected = []
+    for given_number in numbers:
+        number = -0.5 if np.isnan(given_number) else given_number
+        inside = [i for i in range(5) if edges[i] < number <= edges[i + 1]]
+        expected.append(inside[0] if inside else 5)
+    assert codes_of(BinEncoder(FARE_EDGES, MISSING_NUMBER), numbers) == expected
+
+
+def test_text_is_no_number() -> None:
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        age_encoder().fit(pd.DataFrame({"Age": ["old"]}))
+
+
+CABINS = ["C85", None, "T", "", "c85", "N", "Z9", "F G73", "C85", " B1", "A", "B", "D", "E", "G6"]
+CABIN_CODES = [2, 8, 7, NO_DECK, NO_DECK, 8, NO_DECK, 5, 2, NO_DECK, 0, 1, 3, 4, 6]
+KINDS: dict[str, Callable[[list[str | None]], Any]] = {
+    "object, None": lambda values: np.array(values, dtype=object),
+    "object, NaN": lambda values: pd.Series([np.nan if v is None else v for v in values], dtype=object),
+    "object, NA": lambda values: pd.Series([pd.NA if v is None else v for v in values], dtype=object),
+    "inferred": lambda values: pd.Series(values),
+    "string[python]": lambda values: pd.Series(values, dtype="string[python]"),
+    "string[pyarrow]": lambda values: pd.Series(values, dtype="string[pyarrow]"),
+    "arrow": lambda values: pd.Series(values, dtype=pd.ArrowDtype(pa.string())),
+    "categorical": lambda values: pd.Categorical(values),
+    "categorical of arrow": lambda values: pd.Series(values, dtype="string[pyarrow]").astype("category"),
+    "categorical, reversed": lambda values: pd.Categorical(
+        values, categories=sorted({v for v in values if v is not None}, reverse=True), ordered=True
+    ),
+    "categorical, unused": lambda values: pd.Categorical(
+        values, categories=["Q", "A99", *dict.fromkeys(v for v in values if v is not None), "B99", "QQ"]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_column_has_the_same_codes(kind: str) -> None:
+    assert codes_of(deck_encoder(), KINDS[kind](CABINS)) == CABIN_CODES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_values_are_looked_up_unless_told_otherwise(kind: str) -> None:
+    column = KINDS[kind](["male", "female", "m", "", "Male", "male ", None])
+    assert codes_of(CategoryEncoder(SEXES), column) == [1, 0, 2, 2, 2, 2, 2]
+    assert codes_of(CategoryEncoder(SEXES, missing="male"), column) == [1, 0, 2, 2, 2, 2, 1]
+    assert codes_of(CategoryEncoder(SEXES, missing="neither"), column) == [1, 0, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_column_of_nothing_but_missing_values(kind: str) -> None:
+    column = KINDS[kind]([None, None])
+    assert codes_of(deck_encoder(), column) == [8, 8]
+    assert codes_of(CategoryEncoder(SEXES), column) == [2, 2]
+
+
+def test_codes_follow_the_given_order() -> None:
+    column = list(DECK_CODES)
+    assert codes_of(deck_encoder(), column) == list(DECK_CODES.values())
+    assert codes_of(CategoryEncoder(DECKS[::-1]), column) == list(DECK_CODES.values())[::-1]
+
+
+def test_codes_do_not_depend_on_the_rows_of_fit() -> None:
+    encoder = deck_encoder().fit(pd.DataFrame({"Cabin": ["G6", "Z1"]}))
+    codes = encoder.transform(pd.DataFrame({"Cabin": CABINS}))
+    assert codes[:, 0].tolist() == CABIN_CODES
+
+
+class Deck:
+    """A value that counts how often one of its kind is hashed."""
+
+    hashed = 0
+
+    def __init__(self, letter: str) -> None:
+        self.letter = letter
+
+    def __str__(self) -> str:
+        return self.letter
+
+    def __hash__(self) -> int:
+        Deck.hashed += 1
+        return hash(self.letter)
+
+
+def test_categorical_is_not_looked_up_row_by_row() -> None:
+    positions = np.arange(1000) % 3 - 1
+    decks = pd.Categorical.from_codes(positions, categories=pd.Index([Deck("B"), Deck("C")], dtype=object))
+    frame = pd.DataFrame({"Cabin": decks})
+    Deck.hashed = 0
+    codes = deck_encoder().fit_transform(frame)[:, 0]
+    assert Deck.hashed < 10
+    np.testing.assert_array_equal(codes, np.array([1, 2, 8])[positions])
+
+
+def numbers_and_words() -> list[tuple[BinEncoder | CategoryEncoder, pd.DataFrame]]:
+    """Return each encoder with a frame of two columns for it, under an index of its own."""
+    index = pd.Index([7, 3, 5])
+    numbers = pd.DataFrame({"a": [1.0, np.nan, 2000.0], "b": [0.0, 9.0, -3.0]}, index=index)
+    words = pd.DataFrame({"a": ["A1", None, "Z"], "b": ["", "B", "N"]}, index=index)
+    return [
+        (age_encoder(), numbers),
+        (BinEncoder(FARE_EDGES, MISSING_NUMBER), numbers.astype(np.float32)),
+        (BinEncoder(FARE_EDGES, MISSING_NUMBER), numbers.astype("Float64")),
+        (deck_encoder(), words),
+        (deck_encoder(), words.astype(object)),
+        (deck_encoder(), words.astype("category")),
+    ]
+
+
+both = pytest.mark.parametrize(
+    ("encoder", "frame"),
+    numbers_and_words(),
+    ids=lambda value: str(value.dtypes.iloc[0]) if isinstance(value, pd.DataFrame) else type(value).__name__,
+)
+
+
+@both
+def test_input_is_left_as_it_was(encoder: BinEncoder | CategoryEncoder, frame: pd.DataFrame) -> None:
+    before = frame.copy(deep=True)
+    codes = encoder.fit(frame).transform(frame)
+    codes[:] = 77
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@both
+def test_read_only_array_has_the_codes_of_its_frame(
+    encoder: BinEncoder | CategoryEncoder, frame: pd.DataFrame, order: Any
+) -> None:
+    numeric = isinstance(encoder, BinEncoder)
+    array = np.array(frame.to_numpy(dtype=float if numeric else object), order=order)
+    array.setflags(write=False)
+    codes = encoder.fit(frame).transform(frame)
+    np.testing.assert_array_equal(clone(encoder).fit(array).transform(array), codes)
+
+
+@both
+def test_set_output(encoder: BinEncoder | CategoryEncoder, frame: pd.DataFrame) -> None:
+    codes = clone(encoder).set_output(transform="default").fit_transform(frame)
+    assert type(codes) is np.ndarray
+    coded = clone(encoder).set_output(transform="pandas").fit_transform(frame)
+    pd.testing.assert_frame_equal(coded, pd.DataFrame(codes, index=frame.index, columns=frame.columns))
+
+
+@both
+def test_feature_names(encoder: BinEncoder | CategoryEncoder, frame: pd.DataFrame) -> None:
+    fitted = clone(encoder).fit(frame)
+    assert fitted.n_features_in_ == 2
+    assert list(fitted.feature_names_in_) == ["a", "b"]
+    assert list(fitted.get_feature_names_out()) == ["a", "b"]
+
+
+@both
+def test_other_columns_than_in_fit_are_refused(encoder: BinEncoder | CategoryEncoder, frame: pd.DataFrame) -> None:
+    fitted = clone(encoder).fit(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.transform(frame.rename(columns={"b": "c"}))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        fitted.transform(frame[["b", "a"]])
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.transform(frame[["a"]])
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.transform(frame.iloc[:0].rename(columns={"b": "c"}))
+
+
+@both
+def test_clone_has_the_parameters_and_is_not_fitted(encoder: BinEncoder | CategoryEncoder, frame: pd.DataFrame) -> None:
+    copied = clone(encoder.fit(frame))
+    assert copied.get_params() == encoder.get_params()
+    with pytest.raises(NotFittedError):
+        copied.transform(frame)
+
+
+def test_parameters() -> None:
+    assert BinEncoder((0, 1), missing=0.5).get_params() == {"edges": (0, 1), "missing": 0.5}
+    assert CategoryEncoder(("a",), missing="a", first_letter=True).get_params() == {
+        "categories": ("a",),
+        "missing": "a",
+        "first_letter": True,
+    }
+    assert codes_of(age_encoder().set_params(edges=(0, 50, 100)), [1, 51, 101]) == [0, 1, 2]
+
+
+@both
+def test_no_rows(encoder: BinEncoder | CategoryEncoder, frame: pd.DataFrame) -> None:
+    fitted = clone(encoder).fit(frame)
+    empty = frame.iloc[:0]
+    untyped = pd.DataFrame({"a": [], "b": []}, dtype=object)
+    for rows in (empty, untyped):
+        codes = fitted.transform(rows)
+        assert codes.shape == (0, 2)
+        assert codes.dtype == np.int8
+    named = fitted.set_output(transform="pandas").transform(empty)
+    assert named.shape == (0, 2)
+    assert list(named.columns) == ["a", "b"]
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        clone(encoder).fit(empty)
+
+
+@pytest.mark.parametrize("encoder", [age_encoder(), CategoryEncoder(SEXES)])
+def test_array_without_rows(encoder: BinEncoder | CategoryEncoder) -> None:
+    fitted = encoder.fit(np.array([[1.0, 2.0, 3.0]]))
+    assert fitted.transform(np.empty((0, 3))).shape == (0, 3)
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        fitted.transform(np.empty((0, 2)))
+
+
+@given(
+    st.none() | st.floats(allow_nan=False) | st.sampled_from([*AGE_EDGES, *FARE_EDGES, -0.5, -0.0]),
+    st.sampled_from([age_encoder(), BinEncoder(FARE_EDGES, MISSING_NUMBER), BinEncoder((0.0, 0.5), missing=2.0)]),
+)
+@settings(max_examples=100)
+def test_a_single_number_has_the_code_that_it_has_in_a_column(value: float | None, encoder: BinEncoder) -> None:
+    assert [encoder.encoder.code(value)] == codes_of(encoder, [value if value is not None else np.nan])
+
+
+@given(
+    st.none() | st.text(max_size=2) | st.sampled_from([*DECKS, *SEXES, "C85", "F G73"]),
+    st.sampled_from([CategoryEncoder(SEXES), deck_encoder(), CategoryEncoder(("1", "-1"), first_letter=True)]),
+)
+@settings(max_examples=100)
+def test_a_single_text_has_the_code_that_it_has_in_a_column(value: str | None, encoder: CategoryEncoder) -> None:
+    assert [encoder.encoder.code(value)] == codes_of(encoder, [value, "any"])[:1]
+
+
+ENCODERS = [
+    age_encoder(),
+    BinEncoder(FARE_EDGES, MISSING_NUMBER),
+    BinEncoder((0.0, 0.5), missing=2.0),
+    BinEncoder(AGE_EDGES, missing=-7.0),
+    BinEncoder((1, 2, 3), missing=np.nan),
+]
+NUMBERS = st.none() | st.floats(width=32) | st.sampled_from([*AGE_EDGES, *FARE_EDGES, -0.5, -0.0])
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()], ids=str)
+@given(st.lists(NUMBERS, max_size=9), st.sampled_from(ENCODERS), st.integers(0, 9))
+def test_an_arrow_column_of_numbers_has_the_codes_of_its_frame(
+    kind: pa.DataType, numbers: list[float | None], encoder: BinEncoder, cut: int
+) -> None:
+    column = pa.chunked_array([pa.array(numbers[:cut], kind), pa.array(numbers[cut:], kind)])
+    frame = pd.DataFrame({"x": column.to_numpy()})
+    expected = clone(encoder).fit(pd.DataFrame({"x": [1.0]}, dtype=frame["x"].dtype)).transform(frame)
+    found = encoder.encoder.column_codes(column)
+    assert found is not None
+    assert found.dtype == np.int8
+    assert found.tolist() == expected[:, 0].tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.int64()], ids=str)
+def test_an_arrow_column_of_whole_numbers_has_the_codes_of_its_frame(kind: pa.DataType) -> None:
+    column = pa.array([0, 5, 6, 100, 121, None], kind)
+    codes = age_encoder().encoder.column_codes(column)
+    assert codes is not None
+    assert codes.tolist() == codes_of(age_encoder(), column.to_pandas())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.dictionary(pa.int8(), pa.large_string()),
+    ],
+    ids=str,
+)
+@given(st.lists(st.none() | st.text(max_size=3) | st.sampled_from([*DECKS, *SEXES, "C85"]), max_size=9))
+def test_an_arrow_column_of_text_has_the_codes_of_its_values(kind: pa.DataType, values: list[str | None]) -> None:
+    column = pa.chunked_array([pa.array(values[3:], kind.value_type if pa.types.is_dictionary(kind) else kind)])
+    for encoder in (CategoryEncoder(SEXES), CategoryEncoder(SEXES, missing="male"), deck_encoder()):
+        found = encoder.encoder.column_codes(column.cast(kind))
+        assert found is not None
+        assert found.dtype == np.int8
+        assert found.tolist() == [encoder.encoder.code(value) for value in values[3:]]
+
+
+def test_what_an_arrow_column_cannot_hold_has_no_codes() -> None:
+    for column in (pa.array(["1"]), pa.array([True]), pa.nulls(2)):
+        assert age_encoder().encoder.column_codes(column) is None
+    for column in (pa.array([1]), pa.array([b"male"]), pa.nulls(2)):
+        assert CategoryEncoder(SEXES).encoder.column_codes(column) is None

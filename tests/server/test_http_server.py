@@ -1,0 +1,241 @@
+"""The server over real sockets: slow and broken clients harm nobody, and a stop loses no request."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.passengers import csv_bytes, many, parquet_bytes, passengers
+from tests.serving import Address, command, running
+from titanic_batch.models.model import Model
+from titanic_batch.server import http_server as server
+from titanic_batch.server.app import create_app
+from titanic_batch.server.media import Limits
+
+pytestmark = pytest.mark.slow
+
+BODY = csv_bytes(passengers(1))
+HEAD = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+
+
+@pytest.fixture(scope="module")
+def address(small_model: Model) -> Iterator[Address]:
+    with running(create_app(small_model)) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def connected(address: Address, count: int, sent: bytes = b"") -> Iterator[list[socket.socket]]:
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_connection((address.host, address.port), 30)) for _ in range(count)
+        ]
+        for each in sockets:
+            each.sendall(sent)
+        yield sockets
+
+
+def received(connection: socket.socket) -> bytes:
+    with contextlib.suppress(ConnectionResetError):
+        return b"".join(iter(lambda: connection.recv(2**16), b""))
+    return b""
+
+
+def is_answered(address: Address) -> bool:
+    return address.ask("/predict", BODY).status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /pre", HEAD, HEAD + BODY[:20]], ids=["idle", "line", "head", "part"])
+def test_slow_clients_do_not_starve_others(address: Address, sent: bytes) -> None:
+    with connected(address, 100, sent) as slow:
+        assert all(is_answered(address) for _ in range(5))
+        if sent == HEAD:
+            slow[0].sendall(BODY)
+            assert slow[0].recv(12) == b"HTTP/1.1 200"
+
+
+def test_more_connections_than_there_is_room_for_push_out_the_idle(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 20)
+    with connected(address, 60, b"POST"):
+        assert is_answered(address)
+
+
+def test_a_client_that_takes_no_answer_holds_no_thread(address: Address) -> None:
+    body = parquet_bytes(many(100_000))
+    head = (
+        "POST /predict HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n"
+        f"Content-Type: application/vnd.apache.parquet\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with connected(address, 6, head.encode() + body):
+        assert all(is_answered(address) for _ in range(5))
+
+
+def test_a_request_has_its_time_to_arrive(small_model: Model) -> None:
+    with running(create_app(small_model), transfer_seconds=0.5) as address, connected(address, 3) as (part, idle, slow):
+        part.sendall(HEAD)
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            for byte in HEAD:
+                slow.sendall(bytes([byte]))
+                time.sleep(0.1)
+        assert time.monotonic() - started < 10
+        assert [received(each) for each in (part, idle, slow)] == [b"", b"", b""]
+
+
+def problem_of(answer: bytes) -> tuple[int, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    found = json.loads(body)
+    assert head.split(b" ")[1] == str(found["status"]).encode()
+    return found["status"], found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET http://[/ping HTTP/1.1\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 2**16 + b"\r\n\r\n", 431),
+    ],
+)
+def test_what_is_no_good_http_gets_a_problem(
+    address: Address,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    request_bytes: bytes,
+    status: int,
+) -> None:
+    with connected(address, 1, request_bytes) as (connection,):
+        connection.shutdown(socket.SHUT_WR)
+        assert problem_of(received(connection))[0] == status
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
+
+
+def test_a_client_that_sends_too_much_sees_why(address: Address) -> None:
+    """It is still sending when the answer is there."""
+    size = 3 * Limits().bytes
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {size}\r\n\r\n"
+    with connected(address, 1, head.encode()) as (connection,):
+        for _ in range(size // 2**20):
+            connection.sendall(bytes(2**20))
+        assert problem_of(received(connection)) == (413, "the body is larger than is allowed.")
+
+
+def test_chunks_that_are_too_many_are_refused(address: Address) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(address, 1, head) as (connection,):
+        with contextlib.suppress(OSError):
+            for _ in range(20):
+                connection.sendall(b"100000\r\n" + bytes(2**20) + b"\r\n")
+        assert problem_of(received(connection))[0] == 413
+
+
+TOKENS = st.sampled_from(
+    b"GET,POST, ,/predict,/,HTTP/1.1,\r\n,\n,:,\x00,\xff,Content-Length,Transfer-Encoding,chunked,5,Content-Type,"
+    b"text/csv,Accept,Content-Encoding,gzip,Expect,100-continue,Authorization,;q=".split(b",")
+)
+
+
+@given(st.lists(TOKENS | st.binary(max_size=5), max_size=30), st.booleans())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_broken_requests_harm_nobody(address: Address, parts: list[bytes], headed: bool) -> None:
+    start = b"POST /predict HTTP/1.1\r\n" if headed else b""
+    with connected(address, 1, start + b"".join(parts) + b"\r\n\r\n") as (connection,):
+        connection.shutdown(socket.SHUT_WR)
+        answer = received(connection)
+    assert answer == b"" or answer.startswith(b"HTTP/1.")
+    assert b" 500 " not in answer.partition(b"\r\n")[0]
+    assert is_answered(address)
+
+
+NAMES = st.sampled_from(["Accept", "Content-Type", "Content-Encoding", "Authorization", "Range", "Cookie"])
+ODD = st.sampled_from(["*/*;q=x", "text/csv;q=0", ",", ";", "text/csv; charset=", "gzip", "application/json", "Bearer"])
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
+HEADERS = st.dictionaries(NAMES, ODD | PRINTABLE, max_size=4)
+
+
+@given(HEADERS, st.binary(max_size=50) | st.just(BODY))
+@settings(max_examples=150)
+def test_odd_headers_and_bodies_are_no_fault_of_ours(small_model: Model, headers: dict[str, str], body: bytes) -> None:
+    client = create_app(small_model).test_client()
+    for path in ("/predict", "/predict?rejects=allow", "/invocations"):
+        answer = client.post(path, data=body, headers=headers)
+        assert answer.status_code in {200, 400, 406, 409, 413, 415, 422}, answer.data
+    assert client.get("/metrics", headers=headers).status_code == 200
+
+
+def test_a_stop_lets_requests_finish(tmp_path: Path, model_file: Path) -> None:
+    body = parquet_bytes(many(200_000))
+    kind = "application/vnd.apache.parquet"
+    with command(tmp_path, "-m", model_file) as address:
+        assert address.process is not None
+        statuses: list[int] = []
+
+        def ask() -> None:
+            statuses.append(address.ask("/predict", body, kind, Accept="application/json").status)
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        with connected(address, 1, HEAD + BODY[:20]) as (late,):
+            time.sleep(0.5)
+            address.process.terminate()
+            time.sleep(0.2)
+            late.sendall(BODY[20:])
+            answer = received(late)
+        for thread in threads:
+            thread.join(60)
+        assert statuses == [200] * 6
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"Connection: close" in answer
+        assert address.process.wait(30) == 0
+        assert address.process.stderr is not None
+        assert address.process.stderr.read() == f"titanic: serving {model_file} on {address.url}\n"
+        with pytest.raises(OSError, match="refused"):
+            address.ask("/ping")
+
+
+def test_the_access_log_tells_of_requests_and_nothing_of_passengers(tmp_path: Path, model_file: Path) -> None:
+    secret = csv_bytes(passengers(1)).replace(b"C85", b"CSECRET").replace(b"\n1,", b"\n7654321,")
+    with command(tmp_path, "-m", model_file, "--access-log") as address:
+        assert address.ask("/predict", secret + b"SECRET").status == 422
+        assert address.ask("/predict?SECRET=7654321", secret).status == 400
+        assert address.ask("/SECRET/7654321").status == 404
+        assert address.ask("/predict", secret, method="SECRET").status == 405
+        assert address.process is not None
+        address.process.terminate()
+        _, logged = address.process.communicate(timeout=30)
+    assert logged.count("titanic: serving ") == 1
+    lines = [json.loads(line) for line in logged.splitlines() if not line.startswith("titanic: serving ")]
+    told = [(line["method"], line["route"], line["status"]) for line in lines if line["route"] != "/health/ready"]
+    assert told == [("POST", "/predict", 422), ("POST", "/predict", 400), ("-", "-", 404), ("-", "-", 405)]
+    keys = {"time", "method", "route", "status", "seconds", "bytes_received", "bytes_sent"}
+    assert all(line.keys() == keys for line in lines)
+    assert "SECRET" not in logged
+    assert "7654321" not in logged
+
+
+def test_without_it_nothing_is_logged(tmp_path: Path, model_file: Path) -> None:
+    with command(tmp_path, "-m", model_file) as address:
+        assert address.ask("/predict", BODY).status == 200
+        assert address.ask("/predict", b"SECRET").status == 400
+        assert address.process is not None
+        address.process.terminate()
+        assert address.process.communicate(timeout=30) == ("", f"titanic: serving {model_file} on {address.url}\n")

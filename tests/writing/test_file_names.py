@@ -1,0 +1,47 @@
+"""No file is written that is read, or as two things, however it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from titanic_batch.errors import UsageError
+from titanic_batch.writing.file_names import check_names, is_folder
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").touch()
+    (tmp_path / "link.csv").symlink_to("in/a.csv")
+
+
+@pytest.mark.parametrize("given", ["in/a.csv", "in", "in/*.csv", "./in/../in/a.csv", "link.csv"])
+@pytest.mark.parametrize("output", ["in/a.csv", "link.csv"])
+def test_an_input_is_not_written(given: str, output: str) -> None:
+    with pytest.raises(UsageError, match="is an input and would be overwritten"):
+        check_names(["gone", given], ["p.csv", output])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        (["p.csv", "./p.csv"], "p.csv is named for two outputs"),
+        (["in/../in/b.csv", "in/b.csv"], "is named for two outputs"),
+        (["-", "p.csv", "-"], "stdout.* is named for two outputs"),
+    ],
+)
+def test_a_file_is_not_two_outputs(outputs: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_names(["in"], outputs)
+
+
+def test_what_contradicts_nothing_passes() -> None:
+    check_names(["in/a.csv", "-", "gone", "in/[", "**"], ["p.csv", None, "-", "/dev/null", "/dev/null", "/dev/fd/1"])
+
+
+@pytest.mark.parametrize(("output", "expected"), [("in", True), ("new/", True), ("new", False), ("in/a.csv", False)])
+def test_a_folder_is_one_that_is_there_or_ends_as_one(output: str, expected: bool) -> None:
+    assert is_folder(output) is expected

@@ -1,0 +1,50 @@
+"""A contract as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandera.pyarrow as pap
+import pyarrow as pa
+
+from titanic_batch.reading.columns import STRING
+
+
+def json_schema_of(column: pap.Column, kind: pa.DataType) -> dict[str, Any]:
+    """Return a column of a schema, read as the Arrow type ``kind``, as JSON Schema."""
+    name = "string" if kind == STRING else "integer" if pa.types.is_integer(kind) else "number"
+    described: dict[str, Any] = {"type": [name, "null"] if column.nullable else name}
+    if column.description:
+        described["description"] = column.description
+    for check in column.checks:
+        constraint = _constraint(check, nullable=column.nullable)
+        if constraint.keys() & described.keys():
+            described.setdefault("allOf", []).append(constraint)
+        else:
+            described |= constraint
+    return described
+
+
+def _constraint(check: pap.Check, *, nullable: bool) -> dict[str, Any]:
+    """Return a check in JSON Schema's words; in pandera's, where it has none, for the digest to tell it."""
+    given = check.statistics
+    match check.name:
+        case "isin":
+            return {"enum": [*given["allowed_values"], *([None] if nullable else [])]}
+        case "in_range":
+            return {
+                "minimum" if given["include_min"] else "exclusiveMinimum": given["min_value"],
+                "maximum" if given["include_max"] else "exclusiveMaximum": given["max_value"],
+            }
+        case "greater_than":
+            return {"exclusiveMinimum": given["min_value"]}
+        case "greater_than_or_equal_to":
+            return {"minimum": given["min_value"]}
+        case "less_than":
+            return {"exclusiveMaximum": given["max_value"]}
+        case "less_than_or_equal_to":
+            return {"maximum": given["max_value"]}
+        case "str_matches":  # at the beginning, where JSON Schema looks anywhere; pandera does it so
+            return {"pattern": given["pattern"] if given["pattern"].startswith("^") else f"^{given['pattern']}"}
+        case _:
+            return {check.name: {key: str(value) for key, value in given.items()}}

@@ -1,0 +1,140 @@
+"""A pipeline built from a model file."""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import pickle
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import joblib
+import numpy as np
+import sklearn
+import sklearn.utils
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.pipeline import Pipeline
+
+from titanic_batch.errors import ModelError
+from titanic_batch.models.artifact import (
+    Artifact,
+)
+from titanic_batch.models.audit import AuditError, UntrustedTypeError, audit
+from titanic_batch.models.training_data import features_of, packaged_rows
+from titanic_batch.passenger.pipeline import (
+    TRUSTED_TYPES,
+    build_pipeline,
+)
+
+_SAMPLE_ROWS = 20
+
+# What unpacking, unpickling and building raise where the bytes are no model.
+_CANNOT_BE_BUILT = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    pickle.PickleError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def unpickled(artifact: Artifact) -> Pipeline:
+    """Load a pickle, which is one that the caller trusts."""
+    return _fitted(artifact, lambda: joblib.load(io.BytesIO(artifact.content)))
+
+
+def built(artifact: Artifact) -> Pipeline:
+    """Build the pipeline of a ``.skops`` file, once nothing in it can do harm, and see it work."""
+    io = skops_io()
+    try:
+        audit(artifact.content, TRUSTED_TYPES)
+        pipeline = _fitted(artifact, lambda: io.loads(artifact.content, trusted=TRUSTED_TYPES))
+    except UntrustedTypeError:
+        raise ModelError(f"the model {artifact.name} holds types that are not ours to trust: fit it again.") from None
+    except AuditError as error:
+        raise ModelError(f"the model {artifact.name} is not safe to build ({error}): fit it again.") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            works = _is_ours(pipeline)
+        except _CANNOT_BE_BUILT:
+            works = False
+    if not works:
+        raise ModelError(f"the model {artifact.name} is not one that titanic fit makes: fit it again.")
+    return pipeline
+
+
+def _fitted(artifact: Artifact, load: Callable[[], Any]) -> Pipeline:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        try:
+            pipeline = load()
+        except _CANNOT_BE_BUILT as error:
+            raise ModelError(
+                f"the model {artifact.name} can't be built with scikit-learn {sklearn.__version__} "
+                f"({type(error).__name__}): fit it again with the versions that are installed."
+            ) from None
+    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline, "feature_names_in_"):
+        raise ModelError(f"{artifact.name} holds no fitted pipeline: make one with titanic fit.")
+    return pipeline
+
+
+def _is_ours(pipeline: Pipeline) -> bool:
+    """Tell whether a pipeline prepares rows as ours does, and its trees take what that gives."""
+    features, forest = pipeline[:-1], pipeline[-1]
+    sample = features_of(packaged_rows().head(_SAMPLE_ROWS))
+    X = features.transform(sample)
+    probabilities = pipeline.predict_proba(sample)
+    return bool(
+        _plan(features) == _plan(build_pipeline()[:-1].fit(sample))
+        and list(pipeline.feature_names_in_) == list(sample.columns)
+        and list(pipeline.classes_) == [0, 1]
+        and forest.n_jobs is None
+        and forest.verbose == 0
+        and all(tree.tree_.n_features == X.shape[1] and tree.tree_.max_n_classes == 2 for tree in forest.estimators_)
+        and probabilities.shape == (len(sample), 2)
+        and np.allclose(probabilities.sum(axis=1), 1)
+        and set(pipeline.predict(sample)) <= {0, 1}
+    )
+
+
+def _plan(features: Pipeline) -> str:
+    """Return the parameters of all transformers, those to be fitted and those that were."""
+
+    def described(thing: Any) -> Any:
+        if not isinstance(thing, BaseEstimator):
+            return type(thing).__name__
+        return [type(thing).__name__, thing.get_params(deep=False), getattr(thing, "transformers_", None)]
+
+    return json.dumps(features, default=described, sort_keys=True)
+
+
+def skops_io() -> ModuleType:
+    """Import skops without what it does to trust all of scikit-learn.
+
+    For its list of types to trust, skops asks scikit-learn for all estimators there are, which imports every module of
+    it: a second, a third of the time that a small file takes. Nothing but `_TRUSTED` is to be trusted here anyway.
+    """
+    everything = sklearn.utils.all_estimators
+    sklearn.utils.all_estimators = list
+    try:
+        import skops.io
+    finally:
+        sklearn.utils.all_estimators = everything
+    module: ModuleType = skops.io
+    return module

@@ -1,0 +1,294 @@
+"""The record of a run: what it was asked for, what it read, wrote and found, and how it ended, as JSON.
+
+It is made when a run begins, before the libraries are imported that take seconds, and written when it ends, however it
+ends, after all else was published. The format is
+described in ``record.schema.json``; a further section is one more member there and in `RunRecord.as_json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from titanic_batch.errors import TitanicError
+from titanic_batch.runs import prometheus as metrics
+from titanic_batch.runs.exit_codes import DATA_BROKE_THE_CONTRACT, DONE, INTERRUPTED, TERMINATED, code_of
+from titanic_batch.version import __version__
+from titanic_batch.writing import stopping
+from titanic_batch.writing.publishing import Publication, check_creatable, writing
+
+if TYPE_CHECKING:
+    from titanic_batch.checking.contract import Contract
+    from titanic_batch.runs.folders import Unit
+    from titanic_batch.runs.report import RunReport
+
+
+FORMAT = "titanic-batch run"
+FORMAT_VERSION = 1
+_WAIT_SECONDS = 5.0  # for another run's record of the same name, which is written in a moment
+_LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsed:
+    """Where a model comes from: its file or ``reference``; the reference model has no digest."""
+
+    source: str
+    sha256: str | None
+
+
+class RunRecord:
+    """What is known of a run, from its beginning on.
+
+    Parameters
+    ----------
+    output
+        What the run was told to write: a file, a folder, or ``-``.
+    report, metrics
+        Where to write the record as JSON, and as Prometheus metrics; None: nowhere.
+    began
+        `time.perf_counter` when the run began.
+
+    Attributes
+    ----------
+    model : ModelUsed or None
+        None until it is loaded.
+    contract : Contract or None
+        What rows were judged by.
+    options : dict
+        Further options that shaped the run, by name.
+    single : RunReport or None
+        How a run went that writes one output; None until it begins.
+    units : list of Unit or None
+        What a run does that writes a folder, one for each input.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        *,
+        report: str | None = None,
+        metrics: str | None = None,
+        began: float,
+    ) -> None:
+        self.model: ModelUsed | None = None
+        self.contract: Contract | None = None
+        self.options: dict[str, Any] = {}
+        self.single: RunReport | None = None
+        self.units: list[Unit] | None = None
+        self.seconds: dict[str, float] = {}
+        self.exit_code: int | None = None
+        self._output = output
+        self._report = report
+        self._metrics = metrics
+        self._message: str | None = None
+        self._began = began
+        self._started = datetime.now(UTC) - timedelta(seconds=time.perf_counter() - began)
+        self._ending = threading.Lock()
+
+    def begin(self, units: list[Unit]) -> None:
+        """Note what will be made of the inputs, where each is a job of its own."""
+        self.units = units
+
+    def loaded(self, model: ModelUsed) -> None:
+        """Note which model is used, and that from here on the time is the run's own."""
+        self.model = model
+        self.seconds["load"] = time.perf_counter() - self._began
+
+    def check_creatable(self) -> None:
+        """Check that it can be written, before any work is done.
+
+        Raises
+        ------
+        OutputError
+        """
+        for name in (self._report, self._metrics):
+            if name is not None:
+                check_creatable(name)
+
+    @property
+    def reports(self) -> list[RunReport]:
+        """How each part of the run went."""
+        if self.units is not None:
+            return [unit.report for unit in self.units]
+        return [] if self.single is None else [self.single]
+
+    def end(self, exit_code: int, message: str | None = None) -> list[TitanicError]:
+        """Write how the run ended; once: whoever comes later waits for the first, and changes nothing.
+
+        Returns
+        -------
+        list of TitanicError
+            What could not be written, and why. What can be written then tells of it.
+        """
+        stopping.hold()  # there is nothing more to stop
+        with self._ending:
+            if self.exit_code is not None:
+                return []
+            self.exit_code, self._message = exit_code, message
+            self.seconds["total"] = time.perf_counter() - self._began
+            errors = self._write([self._metrics, self._report])
+            if errors:
+                if exit_code == DONE:
+                    self.exit_code, self._message = code_of(errors[0]), str(errors[0])
+                for name in (self._metrics, self._report):
+                    self._write([name])
+            return errors
+
+    def _write(self, names: Sequence[str | None]) -> list[TitanicError]:
+        """Publish the files of these names, none of them where one fails, and return what went wrong."""
+        try:
+            with Publication(_WAIT_SECONDS) as publication:
+                for name in filter(None, names):
+                    text = self.as_prometheus() if name == self._metrics else self.as_json()
+                    file = publication.add(name)
+                    with writing(file.name):
+                        file.file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
+                publication.publish()
+        except TitanicError as error:
+            return [error]
+        return []
+
+    def as_prometheus(self) -> str:
+        """Return the record as metrics; when the job last succeeded is taken from those it will replace."""
+        assert self.exit_code is not None  # noqa: S101  # it has ended
+        old = ""
+        with suppress(OSError):
+            if self._metrics is not None and os.path.isfile(self._metrics):
+                with open(self._metrics, encoding="utf-8", errors="replace") as file:
+                    old = file.read()
+        labels = {"output": "stdout" if self._output == "-" else self._output}
+        if shard := self.options.get("shard"):
+            labels["shard"] = shard
+        rows = self._rows()
+        return metrics.as_prometheus(
+            labels,
+            exit_code=self.exit_code,
+            ended=time.time(),
+            seconds=self.seconds["total"],
+            rows={"scored": rows["scored"], "rejected": rows["rejected"]},
+            rules=self._rules(),
+            drifts=[report.drift for report in self.reports if report.drift is not None],
+            old=old,
+        )
+
+    def as_json(self) -> str:
+        """Return the record as a JSON object."""
+        content = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "status": _status(self.exit_code),
+            "exit_code": self.exit_code,
+            "message": self._message,
+            "started_at": self._started.isoformat(timespec="milliseconds"),
+            "seconds": self._seconds(),
+            "rows": self._rows(),
+            "rejected_by_rule": [
+                {"rule": rule, "column": column, "rows": rows} for (rule, column), rows in self._rules().items()
+            ],
+            "inputs": self._inputs(),
+            "outputs": [asdict(file) for report in self.reports for file in report.outputs],
+            "predictions": self._predictions(),
+            "drift": None if self.single is None else _drift(self.single),
+            "model": None if self.model is None else asdict(self.model),
+            "schema": None
+            if self.contract is None
+            else {"version": self.contract.version, "digest": self.contract.digest},
+            "options": {"output": self._output, **self.options},
+            "versions": {
+                "titanic-batch": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in _LIBRARIES},
+            },
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    def _rows(self) -> dict[str, int]:
+        return {
+            "in": sum(report.rows for report in self.reports),
+            "scored": sum(report.accepted for report in self.reports),
+            "rejected": sum(report.rejected for report in self.reports),
+        }
+
+    def _rules(self) -> dict[tuple[str, str | None], int]:
+        counts: Counter[tuple[str, str | None]] = Counter()
+        for report in self.reports:
+            for rule in report.rules:
+                counts[rule.rule, rule.column] += rule.rows
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or "")))
+
+    def _seconds(self) -> dict[str, float]:
+        spent = defaultdict[str, float](float, self.seconds)
+        for report in self.reports:
+            for stage, seconds in report.seconds.items():
+                spent[stage] += seconds
+        spent["score"] -= spent["write"]  # which it does in between
+        return {stage: round(spent[stage], 6) for stage in ("load", "open", "score", "write", "publish", "total")}
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        if self.units is not None:
+            return [_unit(unit) for unit in self.units]
+        return [asdict(file) for report in self.reports for file in report.inputs]
+
+    def _predictions(self) -> dict[str, Any] | None:
+        found = [report.predictions for report in self.reports if report.predictions is not None]
+        labels: Counter[int] = Counter()
+        for one in found:
+            labels.update(one.labels)
+        if not (total := labels.total()):
+            return None
+        bins = [sum(counts) for counts in zip(*(one.bins for one in found), strict=True)]
+        return {
+            "labels": {str(label): count for label, count in sorted(labels.items())},
+            "mean_probability": sum(one.total for one in found) / total,
+            "probability": [
+                {"from": place / len(bins), "to": (place + 1) / len(bins), "rows": rows}
+                for place, rows in enumerate(bins)
+            ],
+        }
+
+
+def exit_code_of(unit: Unit) -> int | None:
+    """Return the exit code that a unit alone would lead to; None where the run ended before it."""
+    if unit.error is not None:
+        return code_of(unit.error)
+    if unit.report.failure is not None:
+        return DATA_BROKE_THE_CONTRACT
+    return DONE if unit.skipped or unit.report.output is not None else None
+
+
+def _unit(unit: Unit) -> dict[str, Any]:
+    code, report = exit_code_of(unit), unit.report
+    (file,) = report.inputs or (None,)
+    return {
+        "name": unit.source.name,
+        "format": unit.source.format,
+        "bytes": file and file.bytes,
+        "sha256": file and file.sha256,
+        "output": unit.output,
+        "status": "skipped" if unit.skipped else _status(code) if code is not None else "not done",
+        "exit_code": code,
+        "message": unit.failure,
+        "rows": {"in": report.rows, "scored": report.accepted, "rejected": report.rejected},
+        "drift": _drift(report),
+    }
+
+
+def _drift(report: RunReport | None) -> dict[str, Any] | None:
+    return None if report is None or report.drift is None else report.drift.to_json()
+
+
+def _status(exit_code: int | None) -> str:
+    if exit_code in (INTERRUPTED, TERMINATED):
+        return "stopped"
+    return "succeeded" if exit_code == DONE else "failed"

@@ -1,0 +1,140 @@
+"""What a run did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from titanic_batch.checking.judging import JudgedBlock
+from titanic_batch.reading.formats import Format
+from titanic_batch.reading.sources import Source
+from titanic_batch.runs.options import RejectLimit
+from titanic_batch.scoring.drift import Drift
+from titanic_batch.writing.publishing import PublishedFile
+
+FIRST_ROWS = 5
+PROBABILITY_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that breaks a rule: its source, its number there (1 is the first), and the value if it may be shown."""
+
+    source: str
+    number: int
+    value: str | None
+
+
+@dataclass(slots=True)
+class RuleCount:
+    """How many rows break a rule, and which of them come first."""
+
+    rule: str
+    column: str | None
+    rows: int = 0
+    first_rows: list[BrokenRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class InputFile:
+    """An input; its size and its SHA-256 are None where they aren't known: before it was read, or opened."""
+
+    name: str
+    format: Format
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(slots=True)
+class Distribution:
+    """How predictions are distributed: rows by label, the sum of probabilities, and rows by tenth of probability."""
+
+    labels: dict[int, int] = field(default_factory=dict)
+    total: float = 0
+    bins: list[int] = field(default_factory=lambda: [0] * PROBABILITY_BINS)
+
+    def count(self, labels: pa.ChunkedArray, probabilities: pa.ChunkedArray) -> None:
+        """Add the predictions of a block."""
+        for found in pc.value_counts(labels).to_pylist():
+            self.labels[found["values"]] = self.labels.get(found["values"], 0) + found["counts"]
+        values = probabilities.to_numpy()
+        self.total += float(values.sum())
+        tenths = np.minimum((values * PROBABILITY_BINS).astype(np.int8), PROBABILITY_BINS - 1)
+        counts = np.bincount(tenths, minlength=PROBABILITY_BINS).tolist()
+        self.bins = [one + other for one, other in zip(self.bins, counts, strict=True)]
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did, and how far it came while it is running.
+
+    ``rows`` is ``accepted`` plus ``rejected``; a row that breaks several rules is rejected once, and counted with each
+    of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well. ``too_few``
+    tells that it is the number of rows, and not the rejects. ``outputs`` are the files that were published so far,
+    ``seconds`` where the time went, ``predictions`` how they are distributed, if that was asked for. ``drift`` tells
+    how what was scored compares with what the model was fitted on, where that is known.
+    """
+
+    sources: list[str] = field(default_factory=list)
+    rows: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    rules: list[RuleCount] = field(default_factory=list)
+    output: str | None = None
+    rejects: str | None = None
+    failure: str | None = None
+    too_few: bool = False
+    drift: Drift | None = None
+    with_values: bool = False
+    inputs: list[InputFile] = field(default_factory=list, compare=False)
+    outputs: list[PublishedFile] = field(default_factory=list, compare=False)
+    predictions: Distribution | None = field(default=None, compare=False)
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def begin(self, sources: Sequence[Source]) -> None:
+        """Note what will be read."""
+        self.sources = [source.name for source in sources]
+        self.inputs = [InputFile(source.name, source.format) for source in sources]
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that something takes to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0) + time.perf_counter() - started
+
+    def count(self, block: JudgedBlock) -> None:
+        """Add the rows of a block."""
+        self.rows += block.count
+        self.accepted += block.output.num_rows
+        self.rejected += len(block.rejected)
+        known = {(rule.rule, rule.column): rule for rule in self.rules}
+        for problem in block.problems:
+            rule = known.get((problem.rule, problem.column))
+            if rule is None:
+                rule = known[problem.rule, problem.column] = RuleCount(problem.rule, problem.column)
+                self.rules.append(rule)
+            rule.rows += len(problem.rows)
+            for row in problem.rows[: FIRST_ROWS - len(rule.first_rows)].tolist():
+                value = block.value(row, problem.column) if self.with_values else None
+                rule.first_rows.append(BrokenRow(block.table.source.name, row + block.first_row, value))
+
+    def close(self, limit: RejectLimit, min_rows: int) -> None:
+        """Check the sums, and what the data had to be."""
+        if self.rows != self.accepted + self.rejected:
+            raise AssertionError(f"{self.rows} rows in, but {self.accepted} accepted and {self.rejected} rejected")
+        self.rules.sort(key=lambda rule: (-rule.rows, rule.rule, rule.column or ""))
+        if limit.is_passed(self.rejected, self.rows):
+            broken = ", ".join(f"{rule.rule} {rule.column or 'row'}: {rule.rows}" for rule in self.rules)
+            self.failure = f"{self.rejected} of {self.rows} rows rejected, {limit} allowed ({broken})"
+        elif self.rows < min_rows:
+            self.failure = f"{self.rows} rows, at least {min_rows} expected"
+            self.too_few = True

@@ -1,0 +1,153 @@
+"""Shortcuts past scikit-learn's overhead, each proven on the first rows that come."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from titanic_batch.reading.columns import in_one_piece
+from titanic_batch.scoring.encoders import Bins, Categories
+
+_PROOF_ROWS = 100
+# scikit-learn's way to run in threads sets the process's warnings aside, which two threads at once would confuse.
+_PROVING = threading.Lock()
+
+
+def parts_of(steps: Pipeline | None) -> list[tuple[str, Bins | Categories | None]] | None:
+    """Return, for each feature, the column that it is made of, and what codes it; None: it is the column itself.
+
+    None where it is not so simple that the steps are one ``ColumnTransformer`` whose features each come from the column
+    in the same place, passed on or coded.
+    """
+    if steps is None or len(steps) != 1 or type(steps[0]) is not ColumnTransformer or steps[0].transformer_weights:
+        return None
+    parts: list[tuple[str, Bins | Categories | None]] = []
+    for _, transformer, names in steps[0].transformers_:
+        if transformer == "drop":
+            continue
+        passes = isinstance(transformer, FunctionTransformer) and transformer.func is None
+        encoder = getattr(transformer, "encoder", None)
+        if (
+            not (passes or isinstance(encoder, Bins | Categories))
+            or not isinstance(names, list)
+            or set(map(type, names)) != {str}
+        ):
+            return None
+        parts += [(name, None if passes else encoder) for name in names]
+    return parts or None
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """Return the table as pandas would have it, sharing memory where it can.
+
+    ``to_pandas`` does the same under the interpreter's lock, where one thread waits for the other.
+    """
+    columns: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            array = in_one_piece(column)
+            codes = pc.fill_null(array.indices, -1).to_numpy()
+            kind = pd.CategoricalDtype(array.dictionary.to_pandas())
+            columns[name] = pd.Categorical.from_codes(codes, dtype=kind, validate=False)  # Arrow has seen to that
+        elif pa.types.is_floating(column.type):
+            columns[name] = pc.fill_null(column, float("nan")).to_numpy()
+        else:
+            columns[name] = column.to_pandas() if column.null_count else column.to_numpy()
+    return pd.DataFrame(columns, copy=False)
+
+
+class FeatureColumns:
+    """``transform`` of the steps before the classifier, made of Arrow's columns where they are simple enough.
+
+    Going through frames costs several times as much, much of it under the interpreter's lock. The values are the same,
+    which is checked on the first rows that come: if ever they were not, the steps are asked themselves.
+    """
+
+    def __init__(self, steps: Pipeline) -> None:
+        self._steps = steps
+        self._parts = parts_of(steps)
+        self._proven = False
+
+    def __call__(self, table: pa.Table) -> Any:
+        """Return the features, column by column, where they are made so; else what the steps make of a frame."""
+        if not self._proven and table.num_rows:
+            with _PROVING:
+                sample = table.slice(0, _PROOF_ROWS)
+                if not _are_same(self._steps.transform(frame_of(sample)), self._columns(sample)):
+                    self._parts = None
+                self._proven = True
+        columns = self._columns(table)
+        return self._steps.transform(frame_of(table)) if columns is None else columns
+
+    def _columns(self, table: pa.Table) -> list[NDArray[Any]] | None:
+        """Return the features, each of shape (n_samples,); None if they can't be made so of these columns."""
+        columns = []
+        for name, encoder in self._parts or ():
+            column = in_one_piece(table[name])
+            values = _numbers(column) if encoder is None else encoder.column_codes(column)
+            if values is None:
+                return None
+            columns.append(values)
+        return columns or None
+
+
+def _numbers(column: pa.Array) -> NDArray[Any] | None:
+    """Return numbers as pandas has them, a missing one as NaN; None if it doesn't hold numbers."""
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.float64(), safe=False) if column.null_count else column
+    elif column.type not in (pa.float64(), pa.float32()):
+        return None
+    values: NDArray[Any] = (pc.fill_null(column, float("nan")) if column.null_count else column).to_numpy()
+    return values
+
+
+def _are_same(theirs: Any, ours: list[NDArray[Any]] | None) -> bool:
+    if not isinstance(theirs, np.ndarray) or ours is None:
+        return False
+    X = np.column_stack(ours)
+    return theirs.dtype == X.dtype and np.array_equal(theirs, X, equal_nan=X.dtype.kind == "f")
+
+
+class TreeSum:
+    """``predict_proba`` of a random forest of one output, without what it spends on each tree to run them in parallel.
+
+    That is about ten times the trees' own work where there are few rows. The sums are made in the same order, so the
+    bits are the same, which is checked on the first rows that come: if ever they were not, the forest is asked itself.
+    """
+
+    def __init__(self, forest: RandomForestClassifier) -> None:
+        self._forest = copy.copy(forest)
+        vars(self._forest).pop("feature_names_in_", None)  # it warns where it misses the names
+        self._trees = [tree.tree_ for tree in forest.estimators_]
+        self._proven = False
+
+    def __call__(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities of features ``X``, (n_samples, n_features), of shape (n_samples, n_classes)."""
+        if not len(X):
+            return np.empty((0, len(self._forest.classes_)))
+        if not self._proven:
+            with _PROVING:
+                sample = X[:_PROOF_ROWS]
+                if not np.array_equal(self._sum(sample), self._forest.predict_proba(sample)):
+                    self._trees = []
+                self._proven = True
+        return self._sum(X) if self._trees else self._forest.predict_proba(X)
+
+    def _sum(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        total = np.zeros((len(X), len(self._forest.classes_)))
+        for tree in self._trees:
+            total += tree.predict(X)
+        total /= len(self._trees)
+        return total

@@ -1,0 +1,273 @@
+"""What the server answers, as OpenAPI 3.1 has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask
+
+from titanic_batch.checking.contract import Contract
+from titanic_batch.passenger.schema import CONTRACT, LABEL, LABELLED_CONTRACT
+from titanic_batch.reading.columns import MISSING_TEXTS, STRING
+from titanic_batch.server.media import ARROW, CSV, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, Limits
+from titanic_batch.version import __version__
+from titanic_batch.writing.predictions import PROBABILITY
+
+Schema = dict[str, Any]
+
+_TEXT = "text/plain"
+_HTML = "text/html"
+_INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
+
+_DETAILS = {
+    400: "The body or the query can't be read",
+    401: "The bearer token is missing, or is another",
+    406: "The answer can't be had in a media type that Accept names",
+    409: "Two rows have the same key, and nothing else is wrong; or another fit is running",
+    413: "The body has too many bytes, packed or not, or too many rows",
+    415: "The body is of a media type or an encoding that is not read here",
+    422: "Rows break the contract: which, and how",
+    503: "No model is loaded yet, or it can't be saved",
+}
+_OF_A_BODY = (400, 406, 409, 413, 415, 422, 503)
+
+
+def describe(app: Flask, limits: Limits) -> Schema:
+    """Return the description of an application: all of its routes, but those of the page's own files."""
+    routes = {rule.rule: rule.endpoint for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
+    operations = _operations()
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "titanic serve",
+            "version": __version__,
+            "description": f"Bodies have at most {limits.bytes} bytes, packed or not, and {limits.rows} rows.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {route: operations[endpoint] for route, endpoint in sorted(routes.items())},
+        "components": {
+            "schemas": {
+                "Row": _row(CONTRACT),
+                "Prediction": _PREDICTION,
+                "Rejects": _REJECTS,
+                "Problem": _PROBLEM,
+            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _row(contract: Contract) -> Schema:
+    """Return the contract of a row as JSON spells it: every column is there, and what is missing is null."""
+    described = contract.describe()
+    columns = {name: dict(column) for name, column in described["properties"].items()}
+    for name, column in columns.items():
+        nullable = isinstance(column["type"], list)
+        if contract.types[name] == STRING and nullable:
+            description = {"description": column.pop("description")} if "description" in column else {}
+            columns[name] = {"anyOf": [column, {"enum": list(MISSING_TEXTS)}], **description}
+        elif column["type"] == "integer" and not column.keys() & {"enum", "minimum", "maximum"}:
+            columns[name] = column | {"format": "int64"} | _INT64
+    return {
+        "type": "object",
+        "title": described["title"],
+        "properties": columns,
+        "required": list(columns),
+        "examples": [contract.example()],
+    }
+
+
+_ROWS: Schema = {"type": "array", "items": _ref("Row"), "uniqueItems": True}
+_PREDICTION: Schema = {
+    "type": "object",
+    "properties": {
+        CONTRACT.key: {"type": "integer", "format": "int64"},
+        LABEL: {"enum": [0, 1]},
+        PROBABILITY: {"type": "number", "minimum": 0, "maximum": 1},
+    },
+    "required": [CONTRACT.key, LABEL, PROBABILITY],
+    "additionalProperties": False,
+}
+_REJECTS: Schema = {
+    "type": "array",
+    "description": "Each rule that a row breaks. Row 1 is the first; column null is the whole row.",
+    "items": {
+        "type": "object",
+        "properties": {
+            "row": {"type": "integer", "minimum": 1},
+            "column": {"type": ["string", "null"]},
+            "rule": {"type": "string"},
+        },
+        "required": ["row", "column", "rule"],
+        "additionalProperties": False,
+    },
+}
+_PROBLEM: Schema = {
+    "type": "object",
+    "description": "RFC 9457. `rejects` has the first 100 of `rejects_total`.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "rows": {"type": "integer"},
+        "rejected": {"type": "integer"},
+        "rejects_total": {"type": "integer"},
+        "rejects": {"$ref": "#/components/schemas/Rejects"},
+        "accuracy": {"type": "number"},
+        "present_accuracy": {"type": "number"},
+    },
+    "required": ["type", "title", "status"],
+}
+
+
+def _problems(codes: Iterable[int]) -> Schema:
+    return {
+        str(code): {"description": _DETAILS[code], "content": {PROBLEM: {"schema": _ref("Problem")}}} for code in codes
+    }
+
+
+def _get(summary: str, kind: str, schema: Schema, *codes: int) -> Schema:
+    answer = {"description": summary, "content": {kind: {"schema": schema}}}
+    return {"get": {"summary": summary, "responses": {"200": answer} | _problems(codes)}}
+
+
+def _csv(contract: Contract) -> Schema:
+    """Return what a CSV is, in as far as a pattern can tell: that of a header, and of one row that is accepted."""
+    example, described = contract.example(), contract.describe()["properties"]
+    fields = []
+    for name in contract.types:
+        values = described[name].get("enum", [example[name]])
+        texts = ["" if value is None else re.escape(str(value)) for value in values]
+        fields.append("-?[0-9]{1,18}" if name == contract.key else f"({'|'.join(texts)})")
+    row = ",".join(fields)
+    return {
+        "schema": {
+            "type": "string",
+            "contentMediaType": CSV,
+            "description": "The pattern is of one row. There may be many, more columns, and another order of them.",
+            "pattern": f"^{','.join(contract.types)}(\\n{row})?\\n$",
+        }
+    }
+
+
+def _values() -> Schema:
+    """Return rows as lists of values without names."""
+    columns = list(_row(CONTRACT)["properties"].values())
+    row = {"type": "array", "prefixItems": columns, "minItems": len(columns), "maxItems": len(columns)}
+    return {"type": "array", "items": row, "uniqueItems": True}
+
+
+def _predict() -> Schema:
+    bodies = {JSON: {"schema": {"oneOf": [_ref("Row"), _ROWS]}}, CSV: _csv(CONTRACT), PARQUET: {}, ARROW: {}}
+    predictions = {"type": "array", "items": _ref("Prediction")}
+    apart = {
+        "type": "object",
+        "properties": {"predictions": predictions, "rejects": _ref("Rejects")},
+        "required": ["predictions", "rejects"],
+    }
+    answers = {JSON: {"schema": {"anyOf": [_ref("Prediction"), predictions, apart]}}}
+    return {
+        "post": {
+            "summary": "Score rows, in their order",
+            "description": "The answer is of the body's media type, or what `Accept` asks for. A body may be "
+            "compressed (`Content-Encoding: gzip`). With `?rejects=allow` rows that break the contract don't keep the "
+            "others from being scored, and both are answered apart: in one JSON object, or as two parts of a form. "
+            "A JSON body as for `/invocations` is answered as there.",
+            "requestBody": {"required": True, "content": bodies},
+            "responses": {
+                "200": {
+                    "description": "Predictions",
+                    "content": answers | {kind: {} for kind in (CSV, PARQUET, ARROW, MULTIPART)},
+                }
+            }
+            | _problems(_OF_A_BODY),
+        }
+    }
+
+
+def _invocations() -> Schema:
+    values = _values()
+    split = {
+        "type": "object",
+        "properties": {"columns": {"const": list(CONTRACT.types)}, "data": values},
+        "required": ["columns", "data"],
+    }
+    either = {"anyOf": [_ROWS, values]}
+    forms = {"dataframe_records": _ROWS, "dataframe_split": split, "instances": either, "inputs": either}
+    wrapped = {
+        "type": "object",
+        "properties": forms,
+        "oneOf": [{"required": [name]} for name in forms],
+    }
+    answer = {
+        "type": "object",
+        "properties": {"predictions": {"type": "array", "items": _ref("Prediction")}},
+        "required": ["predictions"],
+    }
+    return {
+        "post": {
+            "summary": "Score rows as clients of MLflow, SageMaker and Vertex AI send them",
+            "description": "CSV may be without a header: then it has the contract's columns in order, and so has the "
+            "answer none. Lists of values are in that order too, and those of `dataframe_split` may be in another."
+            " `inputs` may also be an object of columns, each a list of values.",
+            "requestBody": {
+                "required": True,
+                "content": {JSON: {"schema": wrapped}, CSV: _csv(CONTRACT), JSON_LINES: {}},
+            },
+            "responses": {
+                "200": {"description": "Predictions", "content": {JSON: {"schema": answer}, CSV: {}, JSON_LINES: {}}}
+            }
+            | _problems(_OF_A_BODY),
+        }
+    }
+
+
+def _fit() -> Schema:
+    answer = {
+        "type": "object",
+        "properties": {
+            "rows": {"type": "integer"},
+            "accuracy": {"type": "number"},
+            "present_accuracy": {"type": "number"},
+            "model": {"type": "string"},
+        },
+        "required": ["rows", "accuracy", "present_accuracy", "model"],
+    }
+    return {
+        "post": {
+            "summary": "Fit a model on labelled rows, and serve it if it is no worse than the present one",
+            "security": [{"token": []}],
+            "requestBody": {
+                "required": True,
+                "content": {CSV: _csv(LABELLED_CONTRACT), PARQUET: {}},
+            },
+            "responses": {"200": {"description": "The new model serves", "content": {JSON: {"schema": answer}}}}
+            | _problems((400, 401, 409, 413, 415, 422, 503)),
+        }
+    }
+
+
+def _operations() -> dict[str, Schema]:
+    """Return what is to be said of each of the application's endpoints."""
+    text, anything = {"type": "string"}, {"type": "object"}
+    return {
+        "home": _get("The page for people", _HTML, text),
+        "ping": _get("Whether requests can be answered, as MLflow and SageMaker ask", _TEXT, {"const": "pong"}, 503),
+        "live": _get("Whether the process answers", _TEXT, {"const": "live"}),
+        "ready": _get("Whether a model is loaded and scores", _TEXT, {"const": "ready"}, 503),
+        "version": _get("The version of the server", _TEXT, text),
+        "model_card": _get("What is known of the model", JSON, anything, 503),
+        "metrics": _get("Metrics for Prometheus", _TEXT, text),
+        "openapi": _get("This description", JSON, anything),
+        "predict": _predict(),
+        "invocations": _invocations(),
+        "fit": _fit(),
+    }

@@ -1,0 +1,121 @@
+"""A new model for a server that runs: fitted on labelled rows, held against the present one, saved, taken."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from titanic_batch.checking.judging import Judge
+from titanic_batch.errors import ModelError
+from titanic_batch.models.evaluation import cross_validate
+from titanic_batch.models.fitting import fit_and_evaluate
+from titanic_batch.models.model import Model
+from titanic_batch.models.training_data import features_of, packaged_rows
+from titanic_batch.passenger.schema import LABEL, LABELLED_CONTRACT
+from titanic_batch.server.bodies import table_of
+from titanic_batch.server.media import Limits
+from titanic_batch.server.reloading import ModelHolder
+from titanic_batch.server.served_model import rejects_table
+
+DEFAULT_MARGIN = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """What came of a fit: how good both models are, and whether the new one was taken.
+
+    Where rows broke the contract, ``rejects`` tells them, as `serving.Outcome` does, and nothing was fitted.
+    """
+
+    rows: int
+    rejected: int
+    rejects: pa.Table
+    accuracy: float = 0.0
+    present_accuracy: float = 0.0
+    taken: bool = False
+
+
+class FitIsRunningError(Exception):
+    """Another fit is under way."""
+
+
+class Refitter:
+    """Fits models for a server, one at a time.
+
+    Parameters
+    ----------
+    token
+        What a client must show.
+    margin
+        By how much less accurate than the present model a new one may be. Each model's accuracy is its own
+        cross-validation's, over the rows that it was fitted on.
+    """
+
+    def __init__(self, token: str, margin: float = DEFAULT_MARGIN) -> None:
+        self._token = _digest(token)
+        self._margin = margin
+        self._running = threading.Lock()
+
+    def is_authorized(self, authorization: str) -> bool:
+        """Tell whether an ``Authorization`` header bears the token, in a time that says nothing of it."""
+        scheme, _, token = authorization.partition(" ")
+        return hmac.compare_digest(_digest(token.strip()), self._token) and scheme.lower() == "bearer"
+
+    def fit(self, holder: ModelHolder, kind: str, body: bytes, limits: Limits) -> Refit:
+        """Fit a model on the rows of a body of CSV or Parquet, and have the holder save and take it if it is good.
+
+        Raises
+        ------
+        DataError
+            The body is no table of labelled rows, or there are too few of them.
+        FitIsRunningError
+        ModelError, OutputBusyError, OutputError, TransferError
+            The model can't be saved. The present one stays.
+        """
+        if not self._running.acquire(blocking=False):
+            raise FitIsRunningError
+        try:
+            return self._fit(holder, kind, body, limits)
+        finally:
+            self._running.release()
+
+    def _fit(self, holder: ModelHolder, kind: str, body: bytes, limits: Limits) -> Refit:
+        if holder.current is None:
+            raise ModelError("there is no model yet to hold a new one against: try again.")
+        present = holder.current.model
+        with table_of(kind, body, limits) as table:
+            judge = Judge(LABELLED_CONTRACT)
+            judge.require_columns(table)
+            blocks = list(judge.judged([table]))
+        rows, rejected = sum(block.count for block in blocks), sum(len(block.rejected) for block in blocks)
+        rejects = rejects_table(blocks)
+        limits.check_rows(rows)
+        if rejected:
+            return Refit(rows, rejected, rejects)
+        schema = pa.schema(list(LABELLED_CONTRACT.types.items()))
+        tables = [schema.empty_table(), *(block.output for block in blocks)]
+        frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        model, evaluation = fit_and_evaluate(frame)
+        present_accuracy = _accuracy_of(present)
+        taken = evaluation.accuracy >= present_accuracy - self._margin
+        if taken:
+            holder.save(model)
+        return Refit(rows, 0, rejects, evaluation.accuracy, present_accuracy, taken)
+
+
+def _accuracy_of(model: Model) -> float:
+    recorded = model.manifest.get("metrics", {}).get("cross_validation")
+    if recorded is not None:
+        return float(recorded["accuracy"]["value"])
+    # What a model was fitted on is known of the reference model; another without a record is held against the same.
+    passengers = packaged_rows()
+    folds = cross_validate(model.pipeline, features_of(passengers), passengers[LABEL].to_numpy(), model.seed)
+    return folds.evaluation(["accuracy"]).accuracy
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

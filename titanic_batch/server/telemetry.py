@@ -1,0 +1,102 @@
+"""What a server tells of its work: metrics for Prometheus and, where it is wanted, a line for each request.
+
+Neither holds anything that a client sent, but the sizes and numbers of it: a request is told by its route.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from titanic_batch.server.reloading import ModelHolder
+
+ACCESS_LOG = logging.getLogger("titanic_batch.access")
+LOG = logging.getLogger("titanic_batch.server")
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Telemetry:
+    """The metrics of one application, and its access log."""
+
+    def __init__(self, holder: ModelHolder) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._requests = Counter(
+            "titanic_http_requests", "Requests answered", ["method", "route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "titanic_http_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self._registry
+        )
+        self._rows = Counter("titanic_rows", "Rows judged", ["outcome"], registry=self._registry)
+        self._fits = Counter("titanic_fits", "Models fitted on request", ["outcome"], registry=self._registry)
+        self._reloads = Counter("titanic_model_reloads", "Replaced model files", ["outcome"], registry=self._registry)
+        for outcome in ("scored", "rejected"):
+            self._rows.labels(outcome)
+        for outcome in ("taken", "refused"):
+            self._fits.labels(outcome)
+            self._reloads.labels(outcome)
+        ready = Gauge("titanic_ready", "1 while a model is loaded and scores", registry=self._registry)
+        ready.set_function(lambda: holder.current is not None)
+        refused = Gauge(
+            "titanic_model_file_refused",
+            "1 while the model file is one that can't be used, so that the model before it serves",
+            registry=self._registry,
+        )
+        refused.set_function(lambda: holder.refuses_file)
+        self._model = Gauge("titanic_model_info", "The model that serves", ["model"], registry=self._registry)
+        self._holder = holder
+        holder.on_reload = self._count_reload
+
+    def count_request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
+        """Count a request that was answered, and log it where the access log is on."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        if ACCESS_LOG.isEnabledFor(logging.INFO):
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "method": method,
+                "route": route,
+                "status": status,
+                "seconds": round(seconds, 6),
+                "bytes_received": received,
+                "bytes_sent": sent,
+            }
+            ACCESS_LOG.info(json.dumps(line))
+
+    def count_rows(self, scored: int, rejected: int) -> None:
+        """Count rows that were judged."""
+        self._rows.labels("scored").inc(scored)
+        if rejected:
+            self._rows.labels("rejected").inc(rejected)
+
+    def count_fit(self, *, taken: bool) -> None:
+        """Count a fit that came to its end."""
+        self._fits.labels("taken" if taken else "refused").inc()
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics in the format that an ``Accept`` header asks for, and its media type."""
+        self._model.clear()
+        if self._holder.current is not None:
+            self._model.labels(self._holder.current.model.identity).set(1)
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def _count_reload(self, taken: bool) -> None:
+        self._reloads.labels("taken" if taken else "refused").inc()
+        if not taken:
+            LOG.warning(
+                "titanic: the model file was replaced by one that can't be used: the model before it serves on."
+            )
+
+
+def log_fault(route: str, error: BaseException) -> None:
+    """Log a fault of ours by its type and the places that it came through: its words may hold what a client sent."""
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    LOG.error("titanic: a fault in %s: %s\n  %s", route, type(error).__name__, "\n  ".join(places))

@@ -1,0 +1,139 @@
+"""The rejects file: rejected rows, with where each stood and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.csv
+
+from titanic_batch.checking.judging import JudgedBlock
+from titanic_batch.reading.escapes import escape, printable
+from titanic_batch.reading.formats import OWN_PREFIX, Format, format_of
+from titanic_batch.reading.input_table import InputTable
+from titanic_batch.writing.publishing import PRIVATE, Publication, writing
+from titanic_batch.writing.tables import TableWriter
+
+REJECT_SOURCE = f"{OWN_PREFIX}source"
+REJECT_ROW = f"{OWN_PREFIX}row"
+REJECT_REASONS = f"{OWN_PREFIX}reasons"
+REJECT_LINE = f"{OWN_PREFIX}line"
+
+
+class RejectsWriter:
+    """Writes rejected rows to an open file, which it does not close: where each stood, why, and its fields.
+
+    Columns: ``reject_source``, ``reject_row`` (1 is the first row after the header), ``reject_reasons`` (a JSON list of
+    objects with rule, column and value), ``reject_line`` (the whole row, where its fields don't fit the header), and
+    then the source's own, as text and exactly as they stood; in a CSV byte by byte, in Parquet, which holds only
+    Unicode, a foreign byte as ``\\xNN``.
+
+    Parameters
+    ----------
+    columns
+        The columns of all sources.
+    """
+
+    def __init__(self, file: BinaryIO, file_format: Format, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._schema = pa.schema(
+            [
+                (REJECT_SOURCE, pa.string()),
+                (REJECT_ROW, pa.int64()),
+                (REJECT_REASONS, pa.string()),
+                (REJECT_LINE, pa.string()),
+                *((name, pa.string()) for name in columns),
+            ]
+        )
+        self._as_it_stood = printable if file_format == "parquet" else str
+        self._writer = TableWriter(file, file_format, self._schema, escaped=True)
+
+    def write(self, block: JudgedBlock) -> None:
+        """Write the rejected rows of a block, if any. The block was judged with fields."""
+        if block.fields is None:
+            return
+        fields = block.fields.table.to_pydict()
+        own = {
+            REJECT_SOURCE: [escape(os.fsencode(block.table.source.name)).decode()] * len(block.rejected),
+            REJECT_ROW: (block.rejected + block.first_row).tolist(),
+            REJECT_REASONS: [
+                escape(json.dumps(reasons, ensure_ascii=False).encode()).decode() for reasons in reasons_of(block)
+            ],
+            REJECT_LINE: block.fields.lines,
+        }
+        columns = {name: fields.get(name, [None] * len(block.rejected)) for name in self._columns}
+        rows = {
+            name: [self._as_it_stood(value) if isinstance(value, str) else value for value in values]
+            for name, values in (own | columns).items()
+        }
+        self._writer.write(pa.table(rows, schema=self._schema))
+
+    def close(self) -> None:
+        """Write what is left. The file has no end before."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.__exit__(*error)
+
+
+def reasons_of(block: JudgedBlock) -> list[list[dict[str, str | None]]]:
+    """Return, for each rejected row, its reasons: rule, column (None: the whole row) and value as it stood."""
+    assert block.fields is not None  # noqa: S101  # for the type checker
+    place_of = {row: place for place, row in enumerate(block.rejected.tolist())}
+    reasons: list[list[dict[str, str | None]]] = [[] for _ in place_of]
+    columns = {p.column: block.fields.table[p.column].to_pylist() for p in block.problems if p.column is not None}
+    for problem in block.problems:
+        for row in problem.rows.tolist():
+            place = place_of[row]
+            value = None if problem.column is None else columns[problem.column][place]
+            reasons[place].append(
+                {
+                    "rule": problem.rule,
+                    "column": problem.column,
+                    "value": printable(value) if value is not None else None,
+                }
+            )
+    return reasons
+
+
+class RejectsFile:
+    """The rejects file of a run, if it has one."""
+
+    def __init__(self, name: str | None, publication: Publication) -> None:
+        self._name = name
+        if name is not None:
+            with writing(name):
+                self._format = format_of(name, "a rejects file so called")
+                # Whoever finds new predictions finds the rejects that belong to them.
+                self._output = publication.add(name, PRIVATE, first=True)
+
+    def begin(self, tables: Sequence[InputTable], stack: ExitStack) -> None:
+        """Write the header, which needs the columns of all tables."""
+        if self._name is not None:
+            columns = list(dict.fromkeys(column for table in tables for column in table.names))
+            with writing(self._name):
+                self._writer = stack.enter_context(RejectsWriter(self._output.file, self._format, columns))
+
+    def write(self, block: JudgedBlock) -> None:
+        """Write the rejected rows of a block."""
+        if self._name is not None:
+            with writing(self._name):
+                self._writer.write(block)
+
+    def close(self, rejected: int, *, if_any: bool) -> str | None:
+        """Make the file ready to be published, and return its name; or to be removed, without any rejects."""
+        if self._name is None:
+            return None
+        with writing(self._name):
+            self._writer.close()
+        if rejected or not if_any:
+            return self._name
+        self._output.withdraw()
+        return None
