@@ -27,7 +27,8 @@ from tests.corpus import COLUMNS, KEY, ODD_FILES, ODD_ROWS, SECRET, OddFile, Odd
 from titanic_batch.checking.contract import Contract
 from titanic_batch.errors import DataError, TitanicError
 from titanic_batch.models.model import Model
-from titanic_batch.passenger.schema import CONTRACT, LABEL, LABELLED_CONTRACT
+from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
+from titanic_batch.passenger.words import LABEL
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.runs import batch
 from titanic_batch.runs.options import Inputs, RejectLimit

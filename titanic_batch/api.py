@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from titanic_batch.errors import UsageError
-from titanic_batch.passenger.schema import CONTRACT, LABEL, LABELLED_CONTRACT
+from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
+from titanic_batch.passenger.words import LABEL
 from titanic_batch.reading.formats import FORMATS, Format
 from titanic_batch.runs import batch, folders
 from titanic_batch.runs.folders import Unit

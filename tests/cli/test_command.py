@@ -710,7 +710,10 @@ def test_a_check_leaves_out_pandas_and_finds_the_same(titanic: Titanic, tmp_path
         [[1_700_000_000_123_456_789 + row] for row in range(rows.num_rows)], pa.list_(pa.timestamp("ns"))
     )
     pq.write_table(rows.append_column("Seen", moments), tmp_path / "bad.parquet")
-    program = "import atexit, sys\natexit.register(lambda: print(*sys.modules))\nfrom titanic_batch.cli.command import main\nmain()"
+    program = (
+        "import atexit, sys\natexit.register(lambda: print(*sys.modules))\n"
+        "from titanic_batch.cli.command import main\nmain()"
+    )
     process = run_process("-c", program, "validate", "bad.parquet", "--rejects", "one.csv", cwd=tmp_path)
     result = titanic("validate", "bad.parquet", "--rejects", "other.csv")
     assert (process.returncode, process.stderr) == (result.exit_code, result.stderr) == (65, "")
@@ -797,7 +800,10 @@ def test_a_report_has_a_line_for_a_file_whatever_it_is_called(titanic: Titanic, 
 
 @pytest.mark.slow
 def test_no_folder_for_temporary_files_is_needed_for_little(test_csv: Path) -> None:
-    script = "import tempfile\ntempfile._candidate_tempdir_list = lambda: []\nfrom titanic_batch.cli.command import main\nmain()"
+    script = (
+        "import tempfile\ntempfile._candidate_tempdir_list = lambda: []\n"
+        "from titanic_batch.cli.command import main\nmain()"
+    )
     done = subprocess.run([sys.executable, "-c", script, "validate", str(test_csv)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{test_csv}: 418 rows, 0 rejected\n"

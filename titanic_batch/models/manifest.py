@@ -22,10 +22,10 @@ from titanic_batch.models.artifact import (
 )
 from titanic_batch.passenger.pipeline import (
     CATEGORIES,
-    DESCRIPTION,
     PARAMETERS,
 )
-from titanic_batch.passenger.schema import CONTRACT, LABEL
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.passenger.words import DESCRIPTION, LABEL
 from titanic_batch.scoring.drift import Reference
 from titanic_batch.version import __version__
 

@@ -28,7 +28,8 @@ from titanic_batch.passenger.pipeline import (
     DEFAULT_SEED,
     build_pipeline,
 )
-from titanic_batch.passenger.schema import CONTRACT, LABEL
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.passenger.words import LABEL
 from titanic_batch.scoring.drift import Drift, Reference
 from titanic_batch.scoring.scorer import Scorer
 from titanic_batch.version import __version__

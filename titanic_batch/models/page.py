@@ -25,8 +25,8 @@ from titanic_batch.models.evaluation import (
 )
 from titanic_batch.models.model import Model
 from titanic_batch.models.plots import Bar, Series, histogram, lines, whiskers
-from titanic_batch.passenger.pipeline import DESCRIPTION, GROUPS, NOT_FOR
-from titanic_batch.passenger.schema import LABEL
+from titanic_batch.passenger.pipeline import GROUPS
+from titanic_batch.passenger.words import DESCRIPTION, LABEL, NOT_FOR
 from titanic_batch.scoring.drift import Reference
 
 _BINS = 20

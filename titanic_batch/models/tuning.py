@@ -99,8 +99,7 @@ def search_parameters(
         The fixed parameters don't go with those that are searched for.
     """
     check_count(y)
-    # Each tree of the notebook's forest sees as many rows as there are.
-    grid = NOTEBOOK_GRID | {"max_samples": [None]} | {name: [value] for name, value in (fixed or {}).items()}
+    grid = NOTEBOOK_GRID | {name: [value] for name, value in (fixed or {}).items()}
     prefixed = {_STEP + name: values for name, values in grid.items()}
     options = {"scoring": "accuracy", "cv": SEARCH_FOLDS, "n_jobs": jobs, "refit": False, "error_score": "raise"}
     if search == "halving":

@@ -11,10 +11,10 @@ import pandera.pyarrow as pap
 import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
+from titanic_batch.passenger.words import LABEL
 
 SCHEMA_VERSION = 1
 KEY = "PassengerId"
-LABEL = "Survived"
 
 PASSENGER = pap.DataFrameSchema(
     {

@@ -9,7 +9,8 @@ from typing import Any
 from flask import Flask
 
 from titanic_batch.checking.contract import Contract
-from titanic_batch.passenger.schema import CONTRACT, LABEL, LABELLED_CONTRACT
+from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
+from titanic_batch.passenger.words import LABEL
 from titanic_batch.reading.columns import MISSING_TEXTS, STRING
 from titanic_batch.server.media import ARROW, CSV, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, Limits
 from titanic_batch.version import __version__

@@ -15,7 +15,8 @@ from titanic_batch.models.evaluation import cross_validate
 from titanic_batch.models.fitting import fit_and_evaluate
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of, packaged_rows
-from titanic_batch.passenger.schema import LABEL, LABELLED_CONTRACT
+from titanic_batch.passenger.schema import LABELLED_CONTRACT
+from titanic_batch.passenger.words import LABEL
 from titanic_batch.server.bodies import table_of
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
