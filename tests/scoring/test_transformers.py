@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from tests.scoring.sample_transformers import age_encoder, codes_of, deck_encoder
 from titanic_batch.passenger.pipeline import AGE_EDGES, DECKS, FARE_EDGES, MISSING_NUMBER, SEXES
 from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 EDGES = {
     "Age": (AGE_EDGES, [-1, 0, 5, 12, 18, 25, 35, 60, 120]),
@@ -28,21 +25,6 @@ EDGES = {
 }
 DECK_CODES = {"A": 0, "B": 1, "C": 2, "D": 3, "E": 4, "F": 5, "G": 6, "T": 7, "N": 8}
 NO_DECK = 9
-
-
-def age_encoder() -> BinEncoder:
-    return BinEncoder(AGE_EDGES, MISSING_NUMBER)
-
-
-def deck_encoder() -> CategoryEncoder:
-    return CategoryEncoder(DECKS, missing="N", first_letter=True)
-
-
-def codes_of(encoder: BinEncoder | CategoryEncoder, column: Any) -> list[int]:
-    codes: NDArray[np.int8] = encoder.fit_transform(pd.DataFrame({"column": column}))
-    assert codes.shape == (len(column), 1)
-    assert codes.dtype == np.int8
-    return [int(code) for code in codes[:, 0]]
 
 
 @parametrize_with_checks(  # type: ignore[untyped-decorator]
@@ -310,80 +292,3 @@ def test_array_without_rows(encoder: BinEncoder | CategoryEncoder) -> None:
     assert fitted.transform(np.empty((0, 3))).shape == (0, 3)
     with pytest.raises(ValueError, match="expecting 3 features"):
         fitted.transform(np.empty((0, 2)))
-
-
-@given(
-    st.none() | st.floats(allow_nan=False) | st.sampled_from([*AGE_EDGES, *FARE_EDGES, -0.5, -0.0]),
-    st.sampled_from([age_encoder(), BinEncoder(FARE_EDGES, MISSING_NUMBER), BinEncoder((0.0, 0.5), missing=2.0)]),
-)
-@settings(max_examples=100)
-def test_a_single_number_has_the_code_that_it_has_in_a_column(value: float | None, encoder: BinEncoder) -> None:
-    assert [encoder.encoder.code(value)] == codes_of(encoder, [value if value is not None else np.nan])
-
-
-@given(
-    st.none() | st.text(max_size=2) | st.sampled_from([*DECKS, *SEXES, "C85", "F G73"]),
-    st.sampled_from([CategoryEncoder(SEXES), deck_encoder(), CategoryEncoder(("1", "-1"), first_letter=True)]),
-)
-@settings(max_examples=100)
-def test_a_single_text_has_the_code_that_it_has_in_a_column(value: str | None, encoder: CategoryEncoder) -> None:
-    assert [encoder.encoder.code(value)] == codes_of(encoder, [value, "any"])[:1]
-
-
-ENCODERS = [
-    age_encoder(),
-    BinEncoder(FARE_EDGES, MISSING_NUMBER),
-    BinEncoder((0.0, 0.5), missing=2.0),
-    BinEncoder(AGE_EDGES, missing=-7.0),
-    BinEncoder((1, 2, 3), missing=np.nan),
-]
-NUMBERS = st.none() | st.floats(width=32) | st.sampled_from([*AGE_EDGES, *FARE_EDGES, -0.5, -0.0])
-
-
-@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()], ids=str)
-@given(st.lists(NUMBERS, max_size=9), st.sampled_from(ENCODERS), st.integers(0, 9))
-def test_an_arrow_column_of_numbers_has_the_codes_of_its_frame(
-    kind: pa.DataType, numbers: list[float | None], encoder: BinEncoder, cut: int
-) -> None:
-    column = pa.chunked_array([pa.array(numbers[:cut], kind), pa.array(numbers[cut:], kind)])
-    frame = pd.DataFrame({"x": column.to_numpy()})
-    expected = clone(encoder).fit(pd.DataFrame({"x": [1.0]}, dtype=frame["x"].dtype)).transform(frame)
-    found = encoder.encoder.column_codes(column)
-    assert found is not None
-    assert found.dtype == np.int8
-    assert found.tolist() == expected[:, 0].tolist()
-
-
-@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.int64()], ids=str)
-def test_an_arrow_column_of_whole_numbers_has_the_codes_of_its_frame(kind: pa.DataType) -> None:
-    column = pa.array([0, 5, 6, 100, 121, None], kind)
-    codes = age_encoder().encoder.column_codes(column)
-    assert codes is not None
-    assert codes.tolist() == codes_of(age_encoder(), column.to_pandas())
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pa.string(),
-        pa.large_string(),
-        pa.dictionary(pa.int32(), pa.string()),
-        pa.dictionary(pa.int8(), pa.large_string()),
-    ],
-    ids=str,
-)
-@given(st.lists(st.none() | st.text(max_size=3) | st.sampled_from([*DECKS, *SEXES, "C85"]), max_size=9))
-def test_an_arrow_column_of_text_has_the_codes_of_its_values(kind: pa.DataType, values: list[str | None]) -> None:
-    column = pa.chunked_array([pa.array(values[3:], kind.value_type if pa.types.is_dictionary(kind) else kind)])
-    for encoder in (CategoryEncoder(SEXES), CategoryEncoder(SEXES, missing="male"), deck_encoder()):
-        found = encoder.encoder.column_codes(column.cast(kind))
-        assert found is not None
-        assert found.dtype == np.int8
-        assert found.tolist() == [encoder.encoder.code(value) for value in values[3:]]
-
-
-def test_what_an_arrow_column_cannot_hold_has_no_codes() -> None:
-    for column in (pa.array(["1"]), pa.array([True]), pa.nulls(2)):
-        assert age_encoder().encoder.column_codes(column) is None
-    for column in (pa.array([1]), pa.array([b"male"]), pa.nulls(2)):
-        assert CategoryEncoder(SEXES).encoder.column_codes(column) is None
