@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from titanic_batch.models.training_data import packaged_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["data/train.csv", "data/test.csv", "data/holdout.csv", "titanic_batch/passenger/train.csv"]
@@ -43,6 +46,10 @@ def test_rebuild_writes_nothing_else(rebuilt: Path) -> None:
 
 def test_package_copy_is_train() -> None:
     assert (ROOT / "titanic_batch/passenger/train.csv").read_bytes() == (ROOT / "data/train.csv").read_bytes()
+
+
+def test_the_package_carries_the_committed_passengers() -> None:
+    pd.testing.assert_frame_equal(packaged_rows(), pd.read_csv(ROOT / "data" / "train.csv"))
 
 
 @pytest.mark.parametrize(("name", "count"), [("train.csv", 891), ("test.csv", 418), ("holdout.csv", 418)])

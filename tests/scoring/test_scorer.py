@@ -55,7 +55,9 @@ def joined(scores: list[Scores]) -> Scores:
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_scores_are_those_of_the_pipeline(pipeline_named: Callable[[str], Pipeline], table: pa.Table, name: str) -> None:
+def test_scores_are_those_of_the_pipeline(
+    pipeline_named: Callable[[str], Pipeline], table: pa.Table, name: str
+) -> None:
     pipeline = pipeline_named(name)
     wanted = expected(pipeline, table, name)
     assert set(np.unique(wanted.label)) == {0, 1}
@@ -85,7 +87,9 @@ def test_scores_of_linear_models_are_the_same_but_for_rounding(
 @pytest.mark.slow
 @settings(max_examples=20)
 @given(st.data())
-def test_any_cut_and_any_order_give_the_same_bits(pipeline_named: Callable[[str], Pipeline], data: st.DataObject) -> None:
+def test_any_cut_and_any_order_give_the_same_bits(
+    pipeline_named: Callable[[str], Pipeline], data: st.DataObject
+) -> None:
     pipeline = pipeline_named("ours")
     rows = many(200, seed=4)
     wanted = expected(pipeline, rows, "ours")
@@ -154,7 +158,9 @@ def test_the_scorer_needs_the_columns_the_pipeline_was_fitted_on(
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
-def test_text_may_be_plain_or_encoded(pipeline_named: Callable[[str], Pipeline], table: pa.Table, kind: pa.DataType) -> None:
+def test_text_may_be_plain_or_encoded(
+    pipeline_named: Callable[[str], Pipeline], table: pa.Table, kind: pa.DataType
+) -> None:
     scorer = Scorer(pipeline_named("ours"))
     other = table
     for name in TEXTS:
