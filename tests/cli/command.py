@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 from typer.testing import Result
 
 Titanic = Callable[..., Result]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import io
 import os
 import shutil
 import stat
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
-import pandera.pyarrow as pap
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -24,55 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from titanic_batch.checking.contract import Contract
+from tests.sized_rows import ALL_MAY_FAIL, COLUMNS, CONTRACT, Rows, large, write
 from titanic_batch.errors import DataError, InputError, OutputBusyError, TransferError, UsageError
-from titanic_batch.reading.formats import Format
 from titanic_batch.runs.batch import score, validate
 from titanic_batch.runs.options import Inputs, RejectLimit
 from titanic_batch.runs.report import FIRST_ROWS, RunReport
 from titanic_batch.writing.predictions import PredictedColumns
 from titanic_batch.writing.publishing import Publication
-
-CONTRACT = Contract(
-    pap.DataFrameSchema(
-        {
-            "id": pap.Column(pa.int64(), unique=True),
-            "size": pap.Column(pa.float64(), pap.Check.in_range(0, 10), nullable=True),
-            "colour": pap.Column(pa.string(), pap.Check.isin(["red", "blue"])),
-        }
-    ),
-    version=1,
-)
-ALL_MAY_FAIL = RejectLimit.parse("100%")
-
-Rows = Sequence[tuple[str, str, str]]
-
-
-def large(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-    """Score rows: large are those above 5, and the probability is a tenth of the size."""
-    sizes = [size or 0 for size in rows["size"].to_pylist()]
-    return pa.array([int(size > 5) for size in sizes], pa.int8()), pa.array([size / 10 for size in sizes], pa.float64())
-
-
-COLUMNS = PredictedColumns("large", large, provenance={"model": "large"})
-
-
-def write(path: Path, rows: Rows, note: str = "") -> str:
-    """Write a table as its suffix tells; each row has a note of its own, ``note`` and its place."""
-    if path.suffix == ".parquet":
-        table = pa.table(
-            {
-                "id": [int(key) for key, _, _ in rows],
-                "size": [float(size) if size else None for _, size, _ in rows],
-                "colour": [colour for _, _, colour in rows],
-                "note": [place for place, _ in enumerate(rows)],
-            }
-        )
-        pq.write_table(table, path)
-    else:
-        lines = [f"{','.join(row)},{note}{place}" for place, row in enumerate(rows)]
-        path.write_text("\n".join(["id,size,colour,note", *lines]) + "\n")
-    return str(path)
 
 
 def predictions(path: Path) -> list[tuple[int, int, float]]:
@@ -163,47 +114,6 @@ def test_rows_in_are_rows_scored_plus_rows_rejected(tmp_path: Path, rows: Rows, 
     assert (judged.rows, judged.accepted, judged.rules) == (report.rows, report.accepted, report.rules)
 
 
-@given(rejected=st.integers(0, 10_000), accepted=st.integers(0, 10_000), hundredths=st.integers(0, 10_000))
-def test_a_share_is_exceeded_only_beyond_it(rejected: int, accepted: int, hundredths: int) -> None:
-    rows = rejected + accepted
-    limit = RejectLimit.parse(f"{hundredths // 100}.{hundredths % 100:02}%")
-    assert limit.is_passed(rejected, rows) == (Fraction(100 * rejected) > Fraction(hundredths, 100) * rows)
-
-
-@pytest.mark.parametrize(
-    ("text", "rejected", "rows", "passed"),
-    [
-        ("0", 0, 10, False),
-        ("0", 1, 10, True),
-        ("3", 3, 3, False),
-        ("3", 4, 1_000_000, True),
-        ("5%", 5, 100, False),
-        ("5%", 6, 119, True),
-        ("5%", 6, 120, False),
-        ("2.5%", 25, 1000, False),
-        ("2.5%", 26, 1000, True),
-        ("0.1%", 1, 1000, False),
-        ("0.1%", 1, 999, True),
-        ("100%", 7, 7, False),
-        ("0%", 0, 0, False),
-        ("0%", 1, 1_000_000_000, True),
-    ],
-)
-def test_exactly_at_the_limit_is_within_it(text: str, rejected: int, rows: int, passed: bool) -> None:
-    limit = RejectLimit.parse(text)
-    assert limit.is_passed(rejected, rows) is passed
-    assert str(limit) == text
-
-
-@pytest.mark.parametrize(
-    "text", ["", "%", "-1", "-1%", "101%", "1.5", "five", "5 percent", "nan%", "inf%", "1e999%", "0x10", "1,5%"]
-)
-def test_what_is_no_limit_is_wrong_usage(text: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        RejectLimit.parse(text)
-    assert str(caught.value).startswith(f"{text} is no limit of rejects: give a number of rows")
-
-
 def test_too_many_rejects_publish_only_the_rejects(tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("old")
     source = write(tmp_path / "in.csv", [("1", "1", "red"), ("2", "99", "red"), ("3", "98", "pink")])
@@ -234,7 +144,7 @@ def test_a_header_alone_gives_predictions_without_rows(tmp_path: Path) -> None:
     assert (tmp_path / "out.csv").read_text() == "id,large,Probability\n"
 
 
-def test_a_run_without_rejects_removes_old_ones_that_nobody_named(tmp_path: Path) -> None:
+def test_a_run_without_rejects_removes_the_old_default_rejects_file(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     rejects = tmp_path / "out.csv.rejects.csv"
     rejects.write_text("old")
@@ -243,7 +153,7 @@ def test_a_run_without_rejects_removes_old_ones_that_nobody_named(tmp_path: Path
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
 
-def test_a_named_rejects_file_is_there_also_without_rejects(tmp_path: Path) -> None:
+def test_a_named_rejects_file_is_written_even_without_rejects(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     rejects = tmp_path / "bad.csv"
     inputs = Inputs([source], rejects=str(rejects))
@@ -292,110 +202,6 @@ def test_the_same_rows_give_the_same_bytes_however_they_are_cut(tmp_path: Path) 
         assert (tmp_path / f"whole.out.{suffix}").read_bytes() == (tmp_path / f"parts.out.{suffix}").read_bytes()
 
 
-def test_kept_columns_stand_between_key_and_label_as_they_came(tmp_path: Path) -> None:
-    source = tmp_path / "in.csv"
-    source.write_text('id,size,colour,note\n1,7,red,"007, ""x"""\n2,,blue,\n')
-    columns = replace(COLUMNS, keep=["note", "size", "colour"])
-    score(Inputs([str(source)]), CONTRACT, columns, str(tmp_path / "out.parquet"))
-    table = pq.read_table(tmp_path / "out.parquet")
-    assert table.schema.names == ["id", "note", "size", "colour", "large", "Probability"]
-    assert table.schema.types[1:4] == [pa.string(), pa.float64(), pa.string()]
-    assert table["note"].to_pylist() == ['007, "x"', ""]
-    assert table["size"].to_pylist() == [7.0, None]
-    assert table["colour"].to_pylist() == ["red", "blue"]
-
-
-def test_a_kept_column_of_a_parquet_keeps_its_type_unless_inputs_differ(tmp_path: Path) -> None:
-    parquet = write(tmp_path / "a.parquet", [("1", "1", "red"), ("2", "1", "red")])
-    csv = write(tmp_path / "b.csv", [("3", "1", "red")], note="n")
-    columns = replace(COLUMNS, keep=["note"])
-    score(Inputs([parquet]), CONTRACT, columns, str(tmp_path / "one.parquet"))
-    score(Inputs([parquet, csv]), CONTRACT, columns, str(tmp_path / "two.parquet"))
-    assert pq.read_table(tmp_path / "one.parquet")["note"].combine_chunks() == pa.array([0, 1])
-    assert pq.read_table(tmp_path / "two.parquet")["note"].to_pylist() == ["0", "1", "n0"]
-
-
-def test_a_kept_column_that_a_csv_cannot_hold_becomes_text(tmp_path: Path) -> None:
-    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))
-    table = table.append_column("many", pa.array([[1, 2], None])).append_column("raw", pa.array([b"a", b"\xff"]))
-    pq.write_table(table, tmp_path / "in.parquet")
-    columns = replace(COLUMNS, keep=["many", "raw"])
-    for output in ("out.csv", "out.parquet"):
-        score(Inputs([str(tmp_path / "in.parquet")]), CONTRACT, columns, str(tmp_path / output))
-    kept = pa.csv.read_csv(tmp_path / "out.csv").select(["many", "raw"]).to_pydict()
-    assert kept == {"many": ["[1, 2]", ""], "raw": ["a", "\\xff"]}
-    assert pq.read_table(tmp_path / "out.parquet").select(["many", "raw"]).equals(table.select(["many", "raw"]))
-
-
-KEPT = {
-    "identifiers": (pa.array([bytes(16)] * 2, pa.uuid()), "00000000-0000-0000-0000-000000000000"),
-    "lists of identifiers": (
-        pa.ListArray.from_arrays(pa.array([0, 1, 1], pa.int32()), pa.array([bytes(16)], pa.uuid())),
-        '["00000000-0000-0000-0000-000000000000"]',
-    ),
-    "JSON": (pa.array(['{"a": 1}'] * 2, pa.json_()), '{"a": 1}'),
-    "moments of a zone": (pa.array([0] * 2, pa.timestamp("ms", "-01:00")), "1969-12-31 23:00:00.000-0100"),
-    "moments of an unknown zone": (pa.array([0] * 2, pa.timestamp("ms", "No/Where")), "1970-01-01 00:00:00.000Z"),
-    "days": (pa.array([0] * 2, pa.date32()), "1970-01-01"),
-    "codes of bytes": (pa.array([b"\xff"] * 2).dictionary_encode(), "\\xff"),
-}
-
-
-@pytest.mark.parametrize(("column", "text"), KEPT.values(), ids=KEPT)
-def test_a_kept_column_may_be_of_any_type(tmp_path: Path, column: pa.Array, text: str) -> None:
-    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))
-    pq.write_table(table.append_column("kept", column), tmp_path / "in.parquet")
-    for output in ("out.csv", "out.parquet"):
-        score(Inputs([str(tmp_path / "in.parquet")]), CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / output))
-    with (tmp_path / "out.csv").open(newline="") as file:
-        assert next(csv.DictReader(file))["kept"] == text
-    stood = pq.read_table(tmp_path / "in.parquet")["kept"]
-    assert pq.read_table(tmp_path / "out.parquet")["kept"].equals(stood)
-
-
-def test_kept_lists_of_views_are_lists_of_text(tmp_path: Path) -> None:
-    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "none"), ("3", "1", "red")]))
-    kept = pa.array([["x"], ["y"], None], pa.list_(pa.string_view()))
-    pq.write_table(table.append_column("kept", kept), tmp_path / "in.parquet")
-    inputs = Inputs([str(tmp_path / "in.parquet")], max_rejects=RejectLimit(1))
-    score(inputs, CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / "out.parquet"))
-    expected = pa.array([["x"], None], pa.list_(pa.string()))
-    assert pq.read_table(tmp_path / "out.parquet")["kept"].combine_chunks().cast(expected.type) == expected
-
-
-@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int8(), pa.string())], ids=str)
-def test_kept_text_is_plain_text_and_utf8(tmp_path: Path, kind: pa.DataType) -> None:
-    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))
-    text = pa.array([b"x", b"\xff"]).view(pa.string())
-    if pa.types.is_dictionary(kind):
-        kept = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), text)
-    else:
-        kept = text.cast(pa.binary()).cast(kind, safe=False)
-    pq.write_table(table.append_column("kept", kept), tmp_path / "in.parquet")
-    inputs = Inputs([str(tmp_path / "in.parquet")], max_rejects=RejectLimit(1))
-    report = score(inputs, CONTRACT, replace(COLUMNS, keep=["kept"]), str(tmp_path / "out.parquet"))
-    assert [(rule.rule, rule.column, rule.rows) for rule in report.rules] == [("encoding", "kept", 1)]
-    assert pq.read_table(tmp_path / "out.parquet")["kept"].combine_chunks() == pa.array(["x"])
-
-
-@pytest.mark.parametrize("keep", [["id"], ["large"], ["Probability"], ["note", "note"]])
-def test_a_column_is_not_written_twice(tmp_path: Path, keep: list[str]) -> None:
-    path = tmp_path / "in.csv"
-    path.write_text("id,size,colour,note,large,Probability\n1,1,red,x,0,0\n")
-    with pytest.raises(UsageError, match=f"^{keep[0]} is written anyway, or kept twice"):
-        score(Inputs([str(path)]), CONTRACT, replace(COLUMNS, keep=keep), str(tmp_path / "out.csv"))
-    assert os.listdir(tmp_path) == ["in.csv"]
-
-
-def test_a_column_to_keep_must_be_in_each_input(tmp_path: Path) -> None:
-    first = write(tmp_path / "a.csv", [("1", "1", "red")])
-    (tmp_path / "b.csv").write_text("id,size,colour\n2,1,red\n")
-    columns = replace(COLUMNS, keep=["note"])
-    with pytest.raises(DataError, match=r"b\.csv: column missing: note"):
-        score(Inputs([first, str(tmp_path / "b.csv")]), CONTRACT, columns, str(tmp_path / "out.csv"))
-    assert sorted(os.listdir(tmp_path)) == ["a.csv", "b.csv"]
-
-
 @pytest.mark.parametrize(
     ("output", "rejects", "message"),
     [
@@ -409,7 +215,7 @@ def test_a_column_to_keep_must_be_in_each_input(tmp_path: Path) -> None:
         ("out.csv", "bad.txt", "the format of bad.txt can't be told from its name"),
     ],
 )
-def test_names_that_contradict_each_other_are_wrong_usage(
+def test_contradictory_names_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, rejects: str | None, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -423,13 +229,13 @@ def test_names_that_contradict_each_other_are_wrong_usage(
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "link.csv", "sub"]
 
 
-def test_the_rejects_of_a_check_do_not_overwrite_its_input(tmp_path: Path) -> None:
+def test_rejects_of_validate_that_would_overwrite_its_input_are_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     with pytest.raises(UsageError, match="is an input and would be overwritten"):
         validate(Inputs([source], rejects=source), CONTRACT)
 
 
-def test_rejects_need_a_place_beside_a_stream(tmp_path: Path) -> None:
+def test_rejects_of_a_run_into_a_stream_need_a_file(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red"), ("2", "99", "red")])
     with pytest.raises(UsageError, match="name a file with --rejects, or allow none"):
         score(Inputs([source], max_rejects=ALL_MAY_FAIL), CONTRACT, COLUMNS, "/dev/null", "csv")
@@ -438,7 +244,7 @@ def test_rejects_need_a_place_beside_a_stream(tmp_path: Path) -> None:
     assert report.rejects is None
 
 
-def test_a_fault_in_scoring_leaves_the_old_predictions(tmp_path: Path) -> None:
+def test_an_error_in_scoring_leaves_the_old_predictions(tmp_path: Path) -> None:
     def fail(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
         raise ZeroDivisionError
 
@@ -481,7 +287,7 @@ def _replace(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "what"), [(os.unlink, "vanished"), (_shrink, "changed"), (_grow, "changed"), (_replace, "changed")]
 )
-def test_an_input_that_changes_while_it_is_read_is_no_input(
+def test_an_input_that_changes_while_it_is_read_is_reported(
     tmp_path: Path, suffix: str, change: Callable[[Path], None], what: str
 ) -> None:
     source = Path(write(tmp_path / f"in.{suffix}", [(str(key), "1", "red") for key in range(100)]))
@@ -497,7 +303,7 @@ def test_an_input_that_changes_while_it_is_read_is_no_input(
     assert set(os.listdir(tmp_path)) <= {"out.csv", source.name}
 
 
-def test_a_parquet_that_vanishes_between_its_header_and_its_rows_is_told(tmp_path: Path) -> None:
+def test_a_parquet_that_vanishes_between_its_header_and_its_rows_is_reported(tmp_path: Path) -> None:
     first = write(tmp_path / "a.csv", [("1", "1", "red")])
     second = Path(write(tmp_path / "b.parquet", [("2", "1", "red")]))
 
@@ -510,7 +316,7 @@ def test_a_parquet_that_vanishes_between_its_header_and_its_rows_is_told(tmp_pat
     assert os.listdir(tmp_path) == ["a.csv"]
 
 
-def test_an_output_folder_that_vanishes_is_told(tmp_path: Path) -> None:
+def test_an_output_folder_that_vanishes_is_reported(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     (tmp_path / "out").mkdir()
 
@@ -538,45 +344,7 @@ def test_old_rejects_stay_until_new_predictions_come(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
-@pytest.mark.parametrize("piped", [False, True])
-def test_the_report_holds_the_digests_of_all_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, piped: bool
-) -> None:
-    rows = [(str(key), f"{key % 11}", "red") for key in range(100)]
-    if suffix == "csv.gz":
-        content = gzip.compress(Path(write(tmp_path / "plain.csv", rows)).read_bytes())
-        (tmp_path / "in.csv.gz").write_bytes(content)
-    else:
-        content = Path(write(tmp_path / f"in.{suffix}", rows)).read_bytes()
-    name = str(tmp_path / f"in.{suffix}")
-    if piped:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-        name = "-"
-    inputs = Inputs(
-        [name], cast("Format", suffix), max_rejects=ALL_MAY_FAIL, rejects=str(tmp_path / "bad.csv"), detailed=True
-    )
-    report = score(inputs, CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
-    (source,) = report.inputs
-    assert (source.bytes, source.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert [file.name for file in report.outputs] == [str(tmp_path / "bad.csv"), str(tmp_path / "out.csv")]
-    for file in report.outputs:
-        written = Path(file.name).read_bytes()
-        assert (file.bytes, file.sha256) == (len(written), hashlib.sha256(written).hexdigest())
-
-
-def test_the_report_holds_how_predictions_are_distributed(tmp_path: Path) -> None:
-    sizes = [0, 0.5, 1, 2.5, 2.9, 5, 7, 9.99, 10, 10]
-    source = write(tmp_path / "in.csv", [(str(key), str(size), "red") for key, size in enumerate(sizes)])
-    report = score(Inputs([source], detailed=True), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
-    assert report.predictions is not None
-    assert report.predictions.labels == {0: 6, 1: 4}
-    assert report.predictions.bins == [2, 1, 2, 0, 0, 1, 0, 1, 0, 3]
-    assert report.predictions.total == pytest.approx(sum(sizes) / 10)
-    assert score(Inputs([source]), CONTRACT, COLUMNS, str(tmp_path / "out.csv")).predictions is None
-
-
-def test_an_output_that_is_held_by_another_run_is_left_to_it(tmp_path: Path) -> None:
+def test_an_output_that_another_run_is_writing_is_left_to_it(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     with Publication() as other:
         other.add(str(tmp_path / "out.csv")).file.write(b"theirs")
@@ -587,14 +355,14 @@ def test_an_output_that_is_held_by_another_run_is_left_to_it(tmp_path: Path) -> 
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
 
-def test_a_missing_input_is_told_before_anything_is_created(tmp_path: Path) -> None:
+def test_a_missing_input_is_reported_before_anything_is_created(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     with pytest.raises(InputError):
         score(Inputs([source, str(tmp_path / "gone.csv")]), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
-def test_a_check_hands_over_the_accepted_rows_with_the_contracts_types(tmp_path: Path) -> None:
+def test_validate_passes_on_the_accepted_rows_with_the_types_of_the_contract(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red"), ("2", "99", "red"), ("3", "", "blue")])
     tables: list[pa.Table] = []
     report = validate(Inputs([source]), CONTRACT, tables.append)
@@ -605,7 +373,7 @@ def test_a_check_hands_over_the_accepted_rows_with_the_contracts_types(tmp_path:
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
-def test_progress_ends_with_all_there_is(tmp_path: Path) -> None:
+def test_progress_ends_with_all_rows_and_bytes(tmp_path: Path) -> None:
     rows = [(str(key), "1", "red") for key in range(100)]
     first, second = write(tmp_path / "a.csv", rows[:40]), write(tmp_path / "b.csv", rows[40:])
     seen: list[tuple[int, int, int | None]] = []

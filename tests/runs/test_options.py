@@ -1,11 +1,15 @@
-"""Options that are one of a few words."""
+"""Options: those that are one of a few words, and how many rejects a run allows."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from titanic_batch.errors import UsageError
-from titanic_batch.runs.options import one_of
+from titanic_batch.runs.options import RejectLimit, one_of
 
 
 def test_a_word_is_one_of_those_there_are() -> None:
@@ -13,6 +17,50 @@ def test_a_word_is_one_of_those_there_are() -> None:
 
 
 @pytest.mark.parametrize("word", ["", "Grid", "grid ", "gri"])
-def test_another_word_is_wrong_usage_that_names_them(word: str) -> None:
+def test_another_word_is_refused_with_those_there_are(word: str) -> None:
     with pytest.raises(UsageError, match=f"^--search {word}: it is one of grid, halving\\.$"):
         one_of(iter(("grid", "halving")), word, "--search")
+
+
+# Limits of rejects
+
+
+@given(rejected=st.integers(0, 10_000), accepted=st.integers(0, 10_000), hundredths=st.integers(0, 10_000))
+def test_a_share_of_rejects_is_exceeded_only_beyond_it(rejected: int, accepted: int, hundredths: int) -> None:
+    rows = rejected + accepted
+    limit = RejectLimit.parse(f"{hundredths // 100}.{hundredths % 100:02}%")
+    assert limit.is_passed(rejected, rows) == (Fraction(100 * rejected) > Fraction(hundredths, 100) * rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "rejected", "rows", "passed"),
+    [
+        ("0", 0, 10, False),
+        ("0", 1, 10, True),
+        ("3", 3, 3, False),
+        ("3", 4, 1_000_000, True),
+        ("5%", 5, 100, False),
+        ("5%", 6, 119, True),
+        ("5%", 6, 120, False),
+        ("2.5%", 25, 1000, False),
+        ("2.5%", 26, 1000, True),
+        ("0.1%", 1, 1000, False),
+        ("0.1%", 1, 999, True),
+        ("100%", 7, 7, False),
+        ("0%", 0, 0, False),
+        ("0%", 1, 1_000_000_000, True),
+    ],
+)
+def test_rejects_up_to_the_limit_are_allowed(text: str, rejected: int, rows: int, passed: bool) -> None:
+    limit = RejectLimit.parse(text)
+    assert limit.is_passed(rejected, rows) is passed
+    assert str(limit) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "%", "-1", "-1%", "101%", "1.5", "five", "5 percent", "nan%", "inf%", "1e999%", "0x10", "1,5%"]
+)
+def test_a_text_that_is_no_limit_of_rejects_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        RejectLimit.parse(text)
+    assert str(caught.value).startswith(f"{text} is no limit of rejects: give a number of rows")
