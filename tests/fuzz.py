@@ -29,12 +29,12 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder stands there
 
 from tests import corpus
+from tests.named_inputs import Inputs, validate
 from titanic_batch.errors import DataError, TitanicError
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.reading.formats import FORMATS, Format
-from titanic_batch.reading.input_table import InputTable
-from titanic_batch.runs import batch
-from titanic_batch.runs.options import Inputs, RejectLimit
+from titanic_batch.reading.opening import open_table
+from titanic_batch.runs.options import RejectLimit
 from titanic_batch.runs.report import RunReport
 
 CPU_SECONDS = 60  # for one input; they take milliseconds
@@ -76,12 +76,12 @@ def outcome(case: Case, folder: Path, cut: bool) -> tuple[object, ...]:
     with pytest.MonkeyPatch.context() as patch:
         if cut:
             patch.setattr(
-                "titanic_batch.runs.batch.InputTable", functools.partial(InputTable, block_bytes=case.block_bytes)
+                "titanic_batch.runs.batch.open_table", functools.partial(open_table, block_bytes=case.block_bytes)
             )
             patch.setattr("titanic_batch.reading.parquet_blocks.BLOCK_ROWS", case.block_rows)
             patch.setattr("titanic_batch.reading.parquet_blocks.MAX_GROUP_ROWS", case.block_rows)
         try:
-            report = batch.validate(inputs, LABELLED_CONTRACT if case.labelled else CONTRACT, accepted.append)
+            report = validate(inputs, LABELLED_CONTRACT if case.labelled else CONTRACT, accepted.append)
         except TitanicError as error:
             failure = error
     if failure is not None:

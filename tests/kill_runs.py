@@ -29,9 +29,10 @@ from titanic_batch.cli import command as cli
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.reading.sources import find_sources
 from titanic_batch.runs import folders  # noqa: F401
 from titanic_batch.runs.batch import validate
-from titanic_batch.runs.options import Inputs
+from titanic_batch.runs.options import RunOptions
 from titanic_batch.writing import publishing
 
 HEADER = "PassengerId,Pclass,Sex,Age,SibSp,Parch,Fare,Cabin\n"
@@ -129,7 +130,7 @@ class Ground:
         for number in range(3):
             write_rows(self._origin / "in" / f"{number}.csv", 1, 150 + number)
         # What is imported only when rows come. In this thread: a fork takes no other along.
-        validate(Inputs([str(self._origin / "in.csv")], jobs=1), CONTRACT)
+        validate(find_sources([str(self._origin / "in.csv")]), CONTRACT, RunOptions(jobs=1))
         for command in (SINGLE, FOLDER):
             check(ended(run(self._origin, *command)) == 0, "the first run")
         write_rows(self._origin / "in.csv", 200, rows)

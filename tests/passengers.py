@@ -14,6 +14,7 @@ from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.csv_blocks import BLOCK_BYTES, CsvBlock
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
 
 Row = dict[str, str]
@@ -82,4 +83,4 @@ def parquet_bytes(table: pa.Table, row_group_size: int | None = None) -> bytes:
 
 def table_of(data: bytes, kind: Format = "csv", block_bytes: int = BLOCK_BYTES, name: str = "input") -> InputTable:
     """Return bytes as an open input; close it, or use it as a context."""
-    return InputTable(Source(name, kind, io.BytesIO(data)), block_bytes)
+    return open_table(Source(name, kind, io.BytesIO(data)), block_bytes)

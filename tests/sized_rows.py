@@ -33,7 +33,7 @@ def large(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
     return pa.array([int(size > 5) for size in sizes], pa.int8()), pa.array([size / 10 for size in sizes], pa.float64())
 
 
-COLUMNS = PredictedColumns("large", large, provenance={"model": "large"})
+COLUMNS = PredictedColumns(CONTRACT, "large", large, provenance={"model": "large"})
 
 
 def write(path: Path, rows: Rows, note: str = "") -> str:

@@ -217,3 +217,13 @@ def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == shown
+
+
+def test_rejects_that_would_overwrite_their_input_are_refused(tmp_path: Path, test_csv: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_bytes(test_csv.read_bytes())
+    with pytest.raises(UsageError, match="is an input and would be overwritten"):
+        validate_file(source, rejects=source)
+    with pytest.raises(UsageError, match="is an input and would be overwritten"):
+        fit_file(source, tmp_path / "m.skops", rejects=source)
+    assert source.read_bytes() == test_csv.read_bytes()

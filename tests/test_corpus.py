@@ -24,14 +24,14 @@ from typer.testing import Result
 
 from tests import corpus
 from tests.corpus import COLUMNS, KEY, ODD_FILES, ODD_ROWS, SECRET, OddFile, OddRow, Reason, csv_of, line, lines
+from tests.named_inputs import Inputs, score, validate
 from titanic_batch.checking.contract import Contract
 from titanic_batch.errors import DataError, TitanicError
 from titanic_batch.models.model import Model
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.passenger.words import LABEL
-from titanic_batch.reading.input_table import InputTable
-from titanic_batch.runs import batch
-from titanic_batch.runs.options import Inputs, RejectLimit
+from titanic_batch.reading.opening import open_table
+from titanic_batch.runs.options import RejectLimit
 from titanic_batch.runs.report import RunReport
 from titanic_batch.writing.predictions import PredictedColumns
 
@@ -58,7 +58,7 @@ class Judged:
 
 @pytest.fixture(scope="module")
 def predicted(small_model: Model) -> PredictedColumns:
-    return PredictedColumns(LABEL, small_model.scores())
+    return PredictedColumns(CONTRACT, LABEL, small_model.scores())
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def cut_into(cut: str, csv_bytes: int = 200, rows: int = 2) -> Iterator[None]:
     """Let inputs be read in one block, or in blocks of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
         if cut != WHOLE:
-            patch.setattr("titanic_batch.runs.batch.InputTable", functools.partial(InputTable, block_bytes=csv_bytes))
+            patch.setattr("titanic_batch.runs.batch.open_table", functools.partial(open_table, block_bytes=csv_bytes))
             patch.setattr("titanic_batch.reading.parquet_blocks.BLOCK_ROWS", rows)
             patch.setattr("titanic_batch.reading.parquet_blocks.MAX_GROUP_ROWS", rows)
         yield
@@ -101,12 +101,12 @@ def judged(report: RunReport, rejects: str) -> Judged:
 
 def validated(names: Sequence[str], folder: Path, contract: Contract = CONTRACT) -> Judged:
     rejects = str(folder / "validate.parquet")
-    return judged(batch.validate(Inputs(names, max_rejects=ALL, rejects=rejects), contract), rejects)
+    return judged(validate(Inputs(names, max_rejects=ALL, rejects=rejects), contract), rejects)
 
 
 def scored(names: Sequence[str], folder: Path, predicted: PredictedColumns) -> tuple[Judged, pa.Table]:
     rejects, output = str(folder / "score.parquet"), str(folder / "predictions.parquet")
-    report = batch.score(Inputs(names, max_rejects=ALL, rejects=rejects), CONTRACT, predicted, output)
+    report = score(Inputs(names, max_rejects=ALL, rejects=rejects), predicted, output)
     return judged(report, rejects), pq.read_table(output)
 
 
@@ -222,12 +222,12 @@ def test_odd_row_is_judged_as_expected(odd: OddRow, tmp_path: Path) -> None:
             if content is not None:
                 rejects = str(tmp_path / "rejects.parquet")
                 inputs = Inputs(write(tmp_path, {name: content}), rejects=rejects)
-                found = judged(batch.validate(inputs, CONTRACT, accepted.append), rejects)
+                found = judged(validate(inputs, CONTRACT, accepted.append), rejects)
                 assert found.counts == (1, 1 - len(expected), len(expected))
                 assert found.reasons == expected
     if not odd.reasons:
         plain: list[pa.Table] = []
-        batch.validate(Inputs(write(tmp_path, {"plain.csv": csv_of(odd.plain)})), CONTRACT, plain.append)
+        validate(Inputs(write(tmp_path, {"plain.csv": csv_of(odd.plain)})), CONTRACT, plain.append)
         assert [table.to_pylist() for table in accepted] == [plain[0].to_pylist()] * len(accepted)
 
 
@@ -501,9 +501,9 @@ def test_rejects_hold_each_rejected_row_once_as_it_stood(
     inputs = Inputs(names, max_rejects=ALL, rejects=str(tmp_path / "rejects.csv"))
     with cut_into(cut):
         if command == "validate":
-            batch.validate(inputs, CONTRACT)
+            validate(inputs, CONTRACT)
         else:
-            batch.score(inputs, CONTRACT, predicted, str(tmp_path / "out.csv"))
+            score(inputs, predicted, str(tmp_path / "out.csv"))
     header, *found = raw_rows((tmp_path / "rejects.csv").read_bytes())
     assert header == ["reject_source", "reject_row", "reject_reasons", "reject_line", *COLUMNS]
     assert len(found) == len(odd_rows)
@@ -534,7 +534,7 @@ def test_rows_whose_fields_are_mended_in_the_rejects_are_scored(
     names = write(tmp_path, {"in.csv": csv_of(*(text for _, text in odd_rows))})
     with cut_into(cut):
         scored(names, tmp_path, predicted)
-        batch.validate(Inputs(names, rejects=str(tmp_path / "rejects.csv"), max_rejects=ALL), CONTRACT)
+        validate(Inputs(names, rejects=str(tmp_path / "rejects.csv"), max_rejects=ALL), CONTRACT)
         header, *rows = raw_rows((tmp_path / "rejects.csv").read_bytes())
         mended = io.StringIO(newline="")
         writer = csv.writer(mended)
@@ -551,7 +551,7 @@ def test_rejects_that_nobody_mended_are_rejected_again_for_the_same_reasons(cut:
     odd_rows = [(odd, text) for odd, text in short_rejected() if ("wrong_field_count", None) not in odd.reasons]
     names = write(tmp_path, {"in.csv": csv_of(*(text for _, text in odd_rows))})
     with cut_into(cut):
-        batch.validate(Inputs(names, rejects=str(tmp_path / "rejects.csv")), CONTRACT)
+        validate(Inputs(names, rejects=str(tmp_path / "rejects.csv")), CONTRACT)
         again = validated([str(tmp_path / "rejects.csv")], tmp_path)
     assert list(again.reasons.values()) == [odd.reasons for odd, _ in odd_rows]
 
@@ -559,7 +559,7 @@ def test_rejects_that_nobody_mended_are_rejected_again_for_the_same_reasons(cut:
 @pytest.mark.parametrize("odd", [odd for odd in ODD_ROWS if odd.values and odd.reasons], ids=ids)
 def test_rejects_of_parquet_hold_the_fields_as_text(odd: OddRow, tmp_path: Path) -> None:
     names = write(tmp_path, {"in.parquet": odd.parquet(corpus.good_table(1, 1))})
-    batch.validate(Inputs(names, rejects=str(tmp_path / "rejects.csv")), CONTRACT)
+    validate(Inputs(names, rejects=str(tmp_path / "rejects.csv")), CONTRACT)
     if len(odd.line) > 100_000:
         return
     _, (source, number, reasons, whole_line, *fields) = raw_rows((tmp_path / "rejects.csv").read_bytes())
@@ -606,8 +606,8 @@ def test_limit_of_rejects_is_met_exactly(
     names = write(tmp_path, {"in.csv": csv_of(corpus.good_lines(1, rows - rejected), bad)})
     inputs = Inputs(names, max_rejects=RejectLimit.parse(limit))
     for report in (
-        batch.validate(inputs, CONTRACT),
-        batch.score(inputs, CONTRACT, predicted, str(tmp_path / "out.csv")),
+        validate(inputs, CONTRACT),
+        score(inputs, predicted, str(tmp_path / "out.csv")),
     ):
         assert (report.rows, report.rejected) == (rows, rejected)
         assert (report.failure is None) == passes

@@ -1,4 +1,7 @@
-"""The jobs as functions of file names: what a program calls, and what the command is made of."""
+"""The jobs as functions of file names: what a program calls, and what the command is made of.
+
+Names are resolved here, once: below there are sources and targets.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,34 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from titanic_batch.errors import UsageError
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.passenger.words import LABEL
-from titanic_batch.reading.formats import FORMATS, Format
+from titanic_batch.reading.formats import format_of
+from titanic_batch.reading.sources import Source, find_sources
 from titanic_batch.runs import batch, folders
-from titanic_batch.runs.folders import Unit
-from titanic_batch.runs.options import Inputs, Progress, RejectLimit, one_of
+from titanic_batch.runs.folders import FolderItem
+from titanic_batch.runs.options import Progress, RejectLimit, RunOptions, one_of
 from titanic_batch.runs.report import RunReport
 from titanic_batch.runs.shards import Shard
+from titanic_batch.writing.file_names import require_distinct_files
 from titanic_batch.writing.predictions import PredictedColumns
+from titanic_batch.writing.publishing import STDOUT, is_stream
 
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model
     from titanic_batch.models.tuning import Tried
-    from titanic_batch.runs.fit import FitReport
-
+    from titanic_batch.runs.fit import FitReport, LabelledInput
 
 Name = str | os.PathLike[str]
 Names = Name | Sequence[Name]
 """A file, a folder or a glob of CSV or Parquet, or several."""
 
 
-class RunOptions(TypedDict, total=False):
+class ValidateKeywords(TypedDict, total=False):
     """What each job takes that reads rows.
 
     Attributes
     ----------
     max_rejects
-        Rejected rows to bear: a number, or a share such as ``"2.5%"``. Without it, none.
+        Rejected rows to tolerate: a number, or a share such as ``"2.5%"``. Without it, none.
     min_rows
         Fail if there are fewer rows.
     jobs
@@ -55,7 +60,7 @@ class RunOptions(TypedDict, total=False):
     also_written: Sequence[Name]
 
 
-class ScoreOptions(RunOptions, total=False):
+class ScoreKeywords(ValidateKeywords, total=False):
     """What scoring takes besides.
 
     Attributes
@@ -89,7 +94,7 @@ def score_file(
     *,
     rejects: Name | None = None,
     report: RunReport | None = None,
-    **options: Unpack[ScoreOptions],
+    **options: Unpack[ScoreKeywords],
 ) -> RunReport:
     """Write a prediction for every row into one file, and return what was done.
 
@@ -104,7 +109,7 @@ def score_file(
     report
         What to report in; of a run that raises it tells how far it came.
     **options
-        See `ScoreOptions`.
+        See `ScoreKeywords`.
 
     Raises
     ------
@@ -114,8 +119,10 @@ def score_file(
     TypeError
         There is no such option.
     """
-    given, name, kind = _scoring(inputs, rejects, options), _path(output), _output_format(options)
-    return batch.score(given, CONTRACT, _columns(model, options), name, kind, report)
+    _require_known(options, ScoreKeywords.__optional_keys__)
+    given, columns, name = _options(options, rejects=rejects), _columns(model, options), _path(output)
+    sources, target = sources_and_target(_paths(inputs), name, given, also_written=_also_written(options))
+    return batch.score(sources, target, columns, given, report)
 
 
 def score_folder(
@@ -125,10 +132,10 @@ def score_folder(
     *,
     resume: bool = False,
     shard: Shard | str | None = None,
-    on_begin: Callable[[list[Unit]], None] = lambda units: None,
-    on_done: Callable[[Unit], None] = lambda unit: None,
-    **options: Unpack[ScoreOptions],
-) -> list[Unit]:
+    on_begin: Callable[[list[FolderItem]], None] = lambda items: None,
+    on_done: Callable[[FolderItem], None] = lambda item: None,
+    **options: Unpack[ScoreKeywords],
+) -> list[FolderItem]:
     """Write a file of predictions for each input, each a job of its own, and return what became of each.
 
     One that fails doesn't stop the others: it has a ``failure``. The limits of the options hold for each.
@@ -146,7 +153,7 @@ def score_folder(
     on_begin, on_done
         Called with all of them before the first is scored, and with each when it is done.
     **options
-        See `ScoreOptions`.
+        See `ScoreKeywords`.
 
     Raises
     ------
@@ -155,15 +162,18 @@ def score_folder(
     TypeError
         There is no such option.
     """
-    given = _scoring(inputs, None, options)
-    name = _path(folder)
-    shard = Shard.parse(shard) if isinstance(shard, str) else shard
-    units = folders.units_of(given, name, _output_format(options))
-    if shard is not None:
-        units = shard.of(units, folders.sizes_of(units))
-    on_begin(units)
-    folders.score_each(units, given, CONTRACT, _columns(model, options), name, resume=resume, on_done=on_done)
-    return units
+    _require_known(options, ScoreKeywords.__optional_keys__)
+    given, name = _options(options, resume=resume, shard=shard), _path(folder)
+    names, also_written = _paths(inputs), _also_written(options)
+    sources = find_sources(names, given.input_format)
+    items = folders.items_of(sources, name, given.output_format)
+    require_distinct_files(names, also_written)
+    folders.require_places(items, name, also_written)
+    if given.shard is not None:
+        items = given.shard.of(items, folders.sizes_of(items))
+    on_begin(items)
+    folders.score_each(items, name, _columns(model, options), given, on_done)
+    return items
 
 
 def validate_file(
@@ -172,7 +182,7 @@ def validate_file(
     labelled: bool = False,
     rejects: Name | None = None,
     with_values: bool = False,
-    **options: Unpack[RunOptions],
+    **options: Unpack[ValidateKeywords],
 ) -> RunReport:
     """Check rows exactly as `score_file` does, and return what was found. This imports no scikit-learn.
 
@@ -185,16 +195,18 @@ def validate_file(
     with_values
         Whether the report is to have what the first bad rows hold.
     **options
-        See `RunOptions`.
+        See `ValidateKeywords`.
 
     Raises
     ------
     TitanicError, TypeError
         As `score_file` does.
     """
-    _check_options(options, RunOptions.__optional_keys__)
-    given = _inputs(inputs, rejects, options, with_values=with_values)
-    return batch.validate(given, LABELLED_CONTRACT if labelled else CONTRACT)
+    _require_known(options, ValidateKeywords.__optional_keys__)
+    given, names = _options(options, rejects=rejects, with_values=with_values), _paths(inputs)
+    require_distinct_files(names, [given.rejects, *_also_written(options)])
+    sources = find_sources(names, given.input_format)
+    return batch.validate(sources, LABELLED_CONTRACT if labelled else CONTRACT, given)
 
 
 def fit_file(
@@ -247,77 +259,94 @@ def fit_file(
     """
     from titanic_batch.models import tuning
     from titanic_batch.passenger.pipeline import DEFAULT_SEED
-    from titanic_batch.runs import fit as fitting
+    from titanic_batch.runs import fit
 
     tuning.check_names(parameters or ())
     if not 0 <= min_accuracy <= 1:
         raise UsageError(f"an accuracy of at least {min_accuracy}: it is a number from 0 to 1.")
-    plan = fitting.Plan(
+    name, page = _path(output), _path_if_any(html)
+    plan = fit.Plan(
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
         search=None if search is None else one_of(tuning.SEARCHES, search, "--search"),
         min_accuracy=min_accuracy,
         compare=_path_if_any(compare),
-        html=_path_if_any(html),
+        html=page,
     )
-    limits = _inputs(train or "-", rejects, {"max_rejects": max_rejects, "jobs": jobs})
-    return fitting.fit(_path_if_any(train), _path(output), limits, plan, holdout=_path_if_any(holdout), tried=tried)
+    options = RunOptions.of(max_rejects=max_rejects, rejects=_path_if_any(rejects), jobs=jobs)
+    labelled = _labelled(train, [options.rejects, name, page])
+    return fit.fit(labelled, name, options, plan, holdout=_labelled(holdout, [name, page]), tried=tried)
 
 
-def _columns(model: Model | Name, options: ScoreOptions) -> PredictedColumns:
+def sources_and_target(
+    names: Sequence[str], output: str, options: RunOptions, *, also_written: Sequence[str] = ()
+) -> tuple[list[Source], batch.Target]:
+    """Return what the names of inputs and of an output stand for.
+
+    ``also_written`` names files that are written besides.
+
+    Raises
+    ------
+    InputError
+        An input is not there.
+    UsageError
+        The names contradict each other, or tell no format.
+    """
+    to_stream = output == STDOUT or is_stream(output)
+    if to_stream and options.rejects is None and options.max_rejects != RejectLimit():
+        raise UsageError("rejects have no place beside a stream: name a file with --rejects, or allow none.")
+    rejects = options.rejects or (None if to_stream else f"{output}.rejects.csv")
+    require_distinct_files(names, [output, rejects, *also_written])
+    sources = find_sources(names, options.input_format)
+    file_format = options.output_format or format_of(output, "--output-format")
+    return sources, batch.Target(output, file_format, rejects, rejects_if_any=options.rejects is None)
+
+
+def _labelled(name: Name | None, written: Sequence[str | None]) -> LabelledInput | None:
+    """Return what a name stands for, none of which is ``written``."""
+    from titanic_batch.runs.fit import LabelledInput
+
+    path = _path_if_any(name)
+    if path is None:
+        return None
+    require_distinct_files([path], written)
+    return LabelledInput(path, find_sources([path]))
+
+
+def _columns(model: Model | Name, options: ScoreKeywords) -> PredictedColumns:
     from titanic_batch.models.model import Model
 
-    pin, max_psi, keep = options.get("model_sha256"), options.get("max_psi"), options.get("keep", ())
+    pin, keep = options.get("model_sha256"), options.get("keep", ())
     if isinstance(model, Model) and pin is not None:
         raise UsageError("model_sha256 pins the file of a model, and this one is at hand: give its file's name.")
-    if max_psi is not None and not max_psi >= 0:
-        raise UsageError(f"max_psi {max_psi}: it is a number, 0 or more.")
     loaded = model if isinstance(model, Model) else Model.load(model, pin)
     scores = loaded.scores()
     kept = [keep] if isinstance(keep, str) else keep
-    return PredictedColumns(LABEL, scores, kept, loaded.provenance, scores.take_drift, max_psi)
+    return PredictedColumns(CONTRACT, LABEL, scores, kept, loaded.provenance, scores.take_drift)
 
 
-def _inputs(names: Names, rejects: Name | None, options: RunOptions, **more: Any) -> Inputs:
-    from joblib import cpu_count
-
-    limit, jobs, kind = options.get("max_rejects", 0), options.get("jobs"), options.get("input_format")
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"jobs {jobs}: there is at least 1.")
-    paths = _paths(names)
-    if not paths:
-        raise UsageError("nothing to read: name a file, a folder or a glob.")
-    return Inputs(
-        names=paths,
-        format=None if kind is None else one_of(FORMATS, kind, "input_format"),
-        max_rejects=limit if isinstance(limit, RejectLimit) else RejectLimit.parse(str(limit)),
-        min_rows=options.get("min_rows", 0),
-        rejects=_path_if_any(rejects),
-        also_written=_paths(options.get("also_written", ())),
-        jobs=int(cpu_count()) if jobs is None else jobs,
-        progress=options.get("progress"),
-        **more,
-    )
+def _options(keywords: ValidateKeywords, *, rejects: Name | None = None, **more: Any) -> RunOptions:
+    names = {"model_sha256", "also_written"}
+    given = {name: value for name, value in keywords.items() if name not in names}
+    return RunOptions.of(**given, rejects=_path_if_any(rejects), **more)
 
 
-def _scoring(names: Names, rejects: Name | None, options: ScoreOptions) -> Inputs:
-    _check_options(options, ScoreOptions.__optional_keys__)
-    return _inputs(names, rejects, options, wait=options.get("wait", 0), detailed=options.get("detailed", False))
-
-
-def _output_format(options: ScoreOptions) -> Format | None:
-    kind = options.get("output_format")
-    return None if kind is None else one_of(FORMATS, kind, "output_format")
-
-
-def _check_options(options: RunOptions, known: frozenset[str]) -> None:
+def _require_known(options: ValidateKeywords, known: frozenset[str]) -> None:
     """Refuse what Python would, had a mistyped option been a plain parameter."""
     if unknown := sorted(options.keys() - known):
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}: there are {', '.join(sorted(known))}")
 
 
 def _paths(names: Names) -> list[str]:
-    return [_path(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
+    paths = [_path(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
+    if not paths:
+        raise UsageError("nothing to read: name a file, a folder or a glob.")
+    return paths
+
+
+def _also_written(options: ValidateKeywords) -> list[str]:
+    names = options.get("also_written", ())
+    return _paths(names) if names else []
 
 
 def _path(name: Name) -> str:

@@ -25,6 +25,7 @@ from titanic_batch.reading import parquet_blocks
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.rules import (
     DUPLICATE_KEY,
     ENCODING,
@@ -421,7 +422,7 @@ def test_stream_that_breaks_comes_through(jobs: int) -> None:
                 raise OSError(5, "Input/output error")
             return got
 
-    table = InputTable(Source("in", "csv", Breaking(csv_bytes(passengers(1_000)))), 1_000)
+    table = open_table(Source("in", "csv", Breaking(csv_bytes(passengers(1_000)))), 1_000)
     with pytest.raises(TransferError, match="reading in failed midway"):
         within(60, lambda: list(Judge(CONTRACT).judged([table], jobs)))
 
@@ -444,7 +445,7 @@ def test_caller_may_leave_early(jobs: int) -> None:
     table = table_of(csv_bytes(passengers(3_000)), block_bytes=1_000)
 
     def leave() -> JudgedBlock:
-        with closing(Judge(CONTRACT).judged([table], jobs)) as blocks:  # type: ignore[type-var]
+        with closing(Judge(CONTRACT).judged([table], jobs)) as blocks:
             return next(blocks)
 
     assert within(60, leave).first_row == 1
@@ -461,8 +462,8 @@ def test_reading_runs_only_a_little_ahead(jobs: int) -> None:
             return got
 
     data = csv_bytes(passengers(10_000))
-    table = InputTable(Source("in", "csv", Counted(data)), 2_000)
-    with closing(Judge(CONTRACT).judged([table], jobs)) as blocks:  # type: ignore[type-var]
+    table = open_table(Source("in", "csv", Counted(data)), 2_000)
+    with closing(Judge(CONTRACT).judged([table], jobs)) as blocks:
         for taken in range(1, 6):
             next(blocks)
             time.sleep(0.05)  # what would run ahead has the time to

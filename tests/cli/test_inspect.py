@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import pytest
 
 from tests.cli.command import Titanic, digest_of
+from titanic_batch.cli.inspect import artifact_json, artifact_text, difference_text
+from titanic_batch.errors import ModelError
+from titanic_batch.models.artifact import Artifact
 from titanic_batch.models.model import Model
 
 
@@ -32,3 +36,46 @@ def test_inspect_shows_a_model_without_building_it(titanic: Titanic, model_file:
 class _Exploding:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return os.mkdir, ("it ran",)
+
+
+# What is printed
+
+
+def artifact(manifest: dict[str, Any] | None, name: str = "model.skops") -> Artifact:
+    return Artifact(name, "joblib" if manifest is None else "skops", b"", "ab" * 32, manifest)
+
+
+def test_a_manifest_is_told_line_by_line(small_model: Model) -> None:
+    lines = artifact_text(artifact(small_model.manifest)).splitlines()
+    shown = dict(line.split(maxsplit=1) for line in lines)
+    assert shown["features"] == "Age, Fare, Cabin, Sex, Pclass, SibSp, Parch"
+    assert shown["training.rows"] == "891"
+    assert shown["parameters.max_leaf_nodes"] == "null"
+    assert shown["sha256"] == "ab" * 32
+    assert not any(name.startswith("reference") for name in shown)
+    assert len({line.index(line.split(maxsplit=1)[1], 12) for line in lines}) == 1, "values stand below each other"
+
+
+def test_json_is_the_whole_manifest(small_model: Model) -> None:
+    shown = json.loads(artifact_json(artifact(small_model.manifest)))
+    assert shown == {"sha256": "ab" * 32, "manifest": small_model.manifest}
+
+
+def test_a_terminal_is_told_nothing_to_obey() -> None:
+    text = artifact_text(artifact({"description": "\x1b[2Jgone\nnext", "more": ["\x07"], "a\x1b": 1}))
+    assert "\x1b" not in text.replace("\n", "")
+    assert "\x07" not in text
+    assert text.count("\n") == 3
+
+
+def test_two_models_are_told_apart_by_name(small_model: Model) -> None:
+    other = small_model.manifest | {"seed": 24, "extra": [1, 2]}
+    assert difference_text(artifact(small_model.manifest), artifact(other)) == "seed   23 -> 24\nextra  null -> 1, 2"
+    assert difference_text(artifact(other), artifact(other)) == "the models are the same"
+
+
+def test_a_pickle_tells_nothing() -> None:
+    assert artifact_text(artifact(None, "a.joblib")).startswith("a.joblib: a pickle, of which nothing is known")
+    assert json.loads(artifact_json(artifact(None))) == {"sha256": "ab" * 32, "manifest": None}
+    with pytest.raises(ModelError, match=r"a\.joblib is a pickle"):
+        difference_text(artifact(None, "a.joblib"), artifact({}))

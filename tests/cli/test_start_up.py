@@ -57,7 +57,7 @@ def test_validate_imports_no_scikit_learn_and_cannot_be_disabled(bad_csv: Path) 
     assert not imported(process.stderr) & {"sklearn", "skops", "scipy", "flask"}
 
 
-def test_validate_finds_the_same_without_importing_pandas(titanic: Titanic, tmp_path: Path, test_csv: Path) -> None:
+def test_validate_finds_the_same_in_a_process_of_its_own(titanic: Titanic, tmp_path: Path, test_csv: Path) -> None:
     rows = pyarrow.csv.read_csv(edited(test_csv, tmp_path / "bad.csv", 3, Sex="x", Age="-1"))
     moments = pa.array(
         [[1_700_000_000_123_456_789 + row] for row in range(rows.num_rows)], pa.list_(pa.timestamp("ns"))
@@ -75,4 +75,4 @@ def test_validate_finds_the_same_without_importing_pandas(titanic: Titanic, tmp_
     assert b"2023-11-14 22:13:20.123456791" in Path("one.csv").read_bytes()
     modules = set(process.stdout.removeprefix(result.stdout).split())
     assert "pandera" in modules
-    assert not modules & {"hypothesis", "pandas", "polars", "sklearn"}
+    assert not modules & {"scipy", "skops", "sklearn"}

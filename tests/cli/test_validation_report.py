@@ -16,10 +16,10 @@ from rich.console import Console
 from typer.testing import Result
 
 from tests.corpus import ODD_ROWS, SECRET, csv_of, line, lines
+from tests.named_inputs import Inputs, validate
 from titanic_batch.cli import validation_report
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT, SCHEMA_VERSION
-from titanic_batch.runs import batch
-from titanic_batch.runs.options import Inputs, RejectLimit
+from titanic_batch.runs.options import RejectLimit
 from titanic_batch.runs.report import BrokenRow, RuleCount, RunReport
 
 Titanic = Callable[..., Result]
@@ -414,7 +414,7 @@ def validator(titanic: Titanic) -> Any:
 def accepted_rows(content: bytes, folder: Path) -> list[dict[str, Any]]:
     (folder / "rows.csv").write_bytes(content)
     rows: list[dict[str, Any]] = []
-    batch.validate(
+    validate(
         Inputs([str(folder / "rows.csv")], max_rejects=RejectLimit(rows=10**9)),
         CONTRACT,
         lambda table: rows.extend(table.to_pylist()),

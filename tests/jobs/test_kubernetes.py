@@ -141,9 +141,12 @@ def test_only_what_may_come_right_is_tried_again(manifest: Manifest) -> None:
 
 
 @each_with_pods
-def test_arguments_are_those_of_the_command(manifest: Manifest) -> None:
+def test_arguments_are_those_of_the_command(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     container = container_of(manifest)
     assert container["image"] == IMAGE
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")  # as Kubernetes does
+    for variable in container.get("env", ()):
+        monkeypatch.setenv(variable["name"], variable.get("value", ""))
     parse(*container["args"])
 
 

@@ -13,6 +13,7 @@ from titanic_batch.errors import TitanicError
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.formats import Format, format_of
 from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
 
 CSV = csv_bytes(passengers(20))
@@ -26,7 +27,7 @@ def zstd(data: bytes) -> bytes:
 
 
 def opened(path: Path | str, kind: Format | None = None, block_bytes: int = 2**20) -> InputTable:
-    return InputTable(Source(str(path), kind or format_of(str(path))), block_bytes)
+    return open_table(Source(str(path), kind or format_of(str(path))), block_bytes)
 
 
 def rows_of(table: InputTable) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from tests.reading.inputs import CSV, KEYS, PARQUET, keys_of, opened, zstd
 from titanic_batch.errors import DataError, InputError, TransferError
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.formats import Format
-from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
 
 
@@ -24,9 +24,9 @@ def test_a_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     kinds: list[Format] = ["csv", "csv.gz", "parquet"]
     for kind in kinds:
         with pytest.raises(InputError, match=r"gone can't be opened \(No such file or directory\)"):
-            InputTable(Source("gone", kind))
+            open_table(Source("gone", kind))
         with pytest.raises(InputError, match=r"can't be opened \(Is a directory\)"):
-            InputTable(Source(str(tmp_path), kind))
+            open_table(Source(str(tmp_path), kind))
 
 
 # Damage
@@ -35,7 +35,7 @@ def test_a_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
 def outcome(data: bytes, kind: Format) -> list[str] | str:
     """Return the keys that are read, or what is said."""
     try:
-        with InputTable(Source("in", kind, io.BytesIO(data)), 50) as table:
+        with open_table(Source("in", kind, io.BytesIO(data)), 50) as table:
             table.require(CONTRACT.types)
             return keys_of(table)
     except DataError as error:
@@ -111,7 +111,7 @@ def test_a_stream_that_fails_midway_is_reported_as_worth_another_try(kind: Forma
     cut = len(data) // 2
 
     def read() -> Iterator[object]:
-        with InputTable(Source("in", kind, Breaking(data[:cut])), 100) as table:
+        with open_table(Source("in", kind, Breaking(data[:cut])), 100) as table:
             yield from table.blocks(COLUMNS)
 
     with pytest.raises(TransferError, match=r"reading in failed midway \(Input/output error\): try again"):

@@ -18,7 +18,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.formats import format_of
-from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source, find_sources
 
 # Rows
@@ -50,7 +50,7 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, name: str, block_bytes: 
     assert table.names == COLUMNS
     table.require(CONTRACT.types)
     assert keys_of(table) == KEYS
-    from_stream = InputTable(Source(name, format_of(name), io.BytesIO(SAME[name])), block_bytes)
+    from_stream = open_table(Source(name, format_of(name), io.BytesIO(SAME[name])), block_bytes)
     assert keys_of(from_stream) == KEYS
 
 
@@ -59,7 +59,7 @@ def test_named_pipe_is_read(tmp_path: Path) -> None:
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[CSV])
     writer.start()
     (source,) = find_sources([str(tmp_path / "pipe")], "csv")
-    table = InputTable(source)
+    table = open_table(source)
     assert table.size is None
     assert keys_of(table) == KEYS
     writer.join()
@@ -258,5 +258,5 @@ def test_a_table_that_cannot_be_opened_leaves_no_file_open(tmp_path: Path) -> No
     for name, data in (("a.csv", b""), ("b.csv", gzip.compress(CSV)), ("c.csv.gz", CSV), ("d.parquet", CSV)):
         message(DataError, data, tmp_path / name)
     with pytest.raises(DataError):
-        InputTable(Source("in", "parquet", io.BytesIO(CSV)))
+        open_table(Source("in", "parquet", io.BytesIO(CSV)))
     assert len(os.listdir("/proc/self/fd")) == before

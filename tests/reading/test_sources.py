@@ -11,7 +11,7 @@ import pytest
 
 from tests.reading.inputs import CSV, KEYS, PARQUET, keys_of
 from titanic_batch.errors import InputError, TitanicError, UsageError
-from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import find_sources
 
 
@@ -72,7 +72,7 @@ def test_stdin_is_csv_unless_another_format_is_given(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
         (source,) = find_sources(["-"], kind)  # type: ignore[arg-type]
         assert (source.name, source.format) == ("stdin", kind or "csv")
-        assert keys_of(InputTable(source)) == KEYS
+        assert keys_of(open_table(source)) == KEYS
     with pytest.raises(UsageError, match=r"- \(stdin\) can be read only once"):
         find_sources(["-", "-"])
 

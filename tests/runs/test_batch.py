@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.named_inputs import Inputs, score, validate
 from tests.sized_rows import ALL_MAY_FAIL, COLUMNS, CONTRACT, Rows, large, write
 from titanic_batch.errors import DataError, InputError, OutputBusyError, TransferError, UsageError
-from titanic_batch.runs.batch import score, validate
-from titanic_batch.runs.options import Inputs, RejectLimit
+from titanic_batch.runs.options import RejectLimit
 from titanic_batch.runs.report import FIRST_ROWS, RunReport
 from titanic_batch.writing.predictions import PredictedColumns
 from titanic_batch.writing.publishing import Publication
@@ -46,7 +46,7 @@ def first_rows(report: RunReport, rule: str) -> list[tuple[str, int]]:
 
 def test_each_row_gets_a_prediction_in_order(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("7", "6.5", "red"), ("-3", "", "blue"), ("5", "5", "red")])
-    report = score(Inputs([source]), CONTRACT, COLUMNS, str(tmp_path / "out.parquet"))
+    report = score(Inputs([source]), COLUMNS, str(tmp_path / "out.parquet"))
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.schema.names == ["id", "large", "Probability"]
     assert table.schema.types == [pa.int64(), pa.int8(), pa.float64()]
@@ -91,7 +91,7 @@ def test_rows_in_are_rows_scored_plus_rows_rejected(tmp_path: Path, rows: Rows, 
 
     source = write(tmp_path / "in.csv", rows)
     inputs = Inputs([source], max_rejects=ALL_MAY_FAIL, jobs=jobs)
-    report = score(inputs, CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(inputs, COLUMNS, str(tmp_path / "out.csv"))
 
     assert report.failure is None
     assert (report.rows, report.accepted, report.rejected) == (len(rows), len(good), len(rows) - len(good))
@@ -117,7 +117,7 @@ def test_rows_in_are_rows_scored_plus_rows_rejected(tmp_path: Path, rows: Rows, 
 def test_too_many_rejects_publish_only_the_rejects(tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("old")
     source = write(tmp_path / "in.csv", [("1", "1", "red"), ("2", "99", "red"), ("3", "98", "pink")])
-    report = score(Inputs([source], max_rejects=RejectLimit(1)), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(Inputs([source], max_rejects=RejectLimit(1)), COLUMNS, str(tmp_path / "out.csv"))
     assert report.failure == "2 of 3 rows rejected, 1 allowed (out_of_range size: 2, not_allowed colour: 1)"
     assert report.output is None
     assert (tmp_path / "out.csv").read_text() == "old"
@@ -131,15 +131,15 @@ def test_too_many_rejects_publish_only_the_rejects(tmp_path: Path) -> None:
 
 def test_too_few_rows_publish_nothing(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
-    report = score(Inputs([source], min_rows=2), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(Inputs([source], min_rows=2), COLUMNS, str(tmp_path / "out.csv"))
     assert report.failure == "1 rows, at least 2 expected"
     assert os.listdir(tmp_path) == ["in.csv"]
-    assert score(Inputs([source], min_rows=1), CONTRACT, COLUMNS, str(tmp_path / "out.csv")).failure is None
+    assert score(Inputs([source], min_rows=1), COLUMNS, str(tmp_path / "out.csv")).failure is None
 
 
 def test_a_header_alone_gives_predictions_without_rows(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [])
-    report = score(Inputs([source]), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(Inputs([source]), COLUMNS, str(tmp_path / "out.csv"))
     assert (report.rows, report.failure) == (0, None)
     assert (tmp_path / "out.csv").read_text() == "id,large,Probability\n"
 
@@ -148,7 +148,7 @@ def test_a_run_without_rejects_removes_the_old_default_rejects_file(tmp_path: Pa
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     rejects = tmp_path / "out.csv.rejects.csv"
     rejects.write_text("old")
-    report = score(Inputs([source]), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(Inputs([source]), COLUMNS, str(tmp_path / "out.csv"))
     assert report.rejects is None
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
@@ -158,7 +158,7 @@ def test_a_named_rejects_file_is_written_even_without_rejects(tmp_path: Path) ->
     rejects = tmp_path / "bad.csv"
     inputs = Inputs([source], rejects=str(rejects))
     header = "reject_source,reject_row,reject_reasons,reject_line,id,size,colour,note\n"
-    assert score(inputs, CONTRACT, COLUMNS, str(tmp_path / "out.csv")).rejects == str(rejects)
+    assert score(inputs, COLUMNS, str(tmp_path / "out.csv")).rejects == str(rejects)
     assert rejects.read_text() == header
     rejects.unlink()
     assert validate(inputs, CONTRACT).rejects == str(rejects)
@@ -173,7 +173,7 @@ def test_several_inputs_make_one_output_in_their_order(tmp_path: Path) -> None:
     write(folder / "z.csv", [("2", "4", "red")])
     write(folder / "a.csv", [("1", "5", "red")])
     inputs = Inputs([first, second, str(folder)], jobs=2)
-    report = score(inputs, CONTRACT, COLUMNS, str(tmp_path / "out.parquet"))
+    report = score(inputs, COLUMNS, str(tmp_path / "out.parquet"))
     assert [row[0] for row in predictions(tmp_path / "out.parquet")] == [9, 3, 4, 1, 2]
     assert report.sources == [first, second, str(folder / "a.csv"), str(folder / "z.csv")]
     assert (report.rows, report.accepted) == (5, 5)
@@ -183,7 +183,7 @@ def test_a_key_counts_once_over_all_inputs(tmp_path: Path) -> None:
     first = write(tmp_path / "a.csv", [("1", "1", "red"), ("2", "1", "red"), ("1", "2", "red")])
     second = write(tmp_path / "b.parquet", [("5", "1", "red"), ("2", "9", "red"), ("1", "9", "pink")])
     inputs = Inputs([first, second], max_rejects=ALL_MAY_FAIL)
-    report = score(inputs, CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(inputs, COLUMNS, str(tmp_path / "out.csv"))
     assert [row[0] for row in predictions(tmp_path / "out.csv")] == [1, 2, 5]
     assert broken(report) == {("duplicate_key", "id"): 3, ("not_allowed", "colour"): 1}
     assert first_rows(report, "duplicate_key") == [("a.csv", 3), ("b.parquet", 2), ("b.parquet", 3)]
@@ -197,8 +197,8 @@ def test_the_same_rows_give_the_same_bytes_however_they_are_cut(tmp_path: Path) 
     whole = write(tmp_path / "whole.csv", rows)
     parts = [write(tmp_path / f"part{start:03}.csv", rows[start : start + 70]) for start in range(0, 500, 70)]
     for suffix in ("csv", "parquet"):
-        score(Inputs([whole]), CONTRACT, COLUMNS, str(tmp_path / f"whole.out.{suffix}"))
-        score(Inputs(parts, jobs=2), CONTRACT, COLUMNS, str(tmp_path / f"parts.out.{suffix}"))
+        score(Inputs([whole]), COLUMNS, str(tmp_path / f"whole.out.{suffix}"))
+        score(Inputs(parts, jobs=2), COLUMNS, str(tmp_path / f"parts.out.{suffix}"))
         assert (tmp_path / f"whole.out.{suffix}").read_bytes() == (tmp_path / f"parts.out.{suffix}").read_bytes()
 
 
@@ -224,22 +224,16 @@ def test_contradictory_names_are_refused(
     (tmp_path / "link.csv").symlink_to("in.csv")
     before = (tmp_path / "in.csv").read_bytes()
     with pytest.raises(UsageError, match=message):
-        score(Inputs(["in.csv"], rejects=rejects), CONTRACT, COLUMNS, output)
+        score(Inputs(["in.csv"], rejects=rejects), COLUMNS, output)
     assert (tmp_path / "in.csv").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "link.csv", "sub"]
-
-
-def test_rejects_of_validate_that_would_overwrite_its_input_are_refused(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [("1", "1", "red")])
-    with pytest.raises(UsageError, match="is an input and would be overwritten"):
-        validate(Inputs([source], rejects=source), CONTRACT)
 
 
 def test_rejects_of_a_run_into_a_stream_need_a_file(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red"), ("2", "99", "red")])
     with pytest.raises(UsageError, match="name a file with --rejects, or allow none"):
-        score(Inputs([source], max_rejects=ALL_MAY_FAIL), CONTRACT, COLUMNS, "/dev/null", "csv")
-    report = score(Inputs([source]), CONTRACT, COLUMNS, "/dev/null", "csv")
+        score(Inputs([source], max_rejects=ALL_MAY_FAIL), COLUMNS, "/dev/null", "csv")
+    report = score(Inputs([source]), COLUMNS, "/dev/null", "csv")
     assert report.failure == "1 of 2 rows rejected, 0 allowed (out_of_range size: 1)"
     assert report.rejects is None
 
@@ -251,7 +245,7 @@ def test_an_error_in_scoring_leaves_the_old_predictions(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     (tmp_path / "out.csv").write_text("old")
     with pytest.raises(ZeroDivisionError):
-        score(Inputs([source], jobs=2), CONTRACT, PredictedColumns("large", fail), str(tmp_path / "out.csv"))
+        score(Inputs([source], jobs=2), PredictedColumns(CONTRACT, "large", fail), str(tmp_path / "out.csv"))
     assert (tmp_path / "out.csv").read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
@@ -264,7 +258,7 @@ def test_an_input_that_turns_out_damaged_leaves_the_old_predictions(tmp_path: Pa
     bad.write_bytes(content)
     (tmp_path / "out.csv").write_text("old")
     with pytest.raises(DataError, match=r"b\.parquet is damaged"):
-        score(Inputs([good, str(bad)], jobs=2), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+        score(Inputs([good, str(bad)], jobs=2), COLUMNS, str(tmp_path / "out.csv"))
     assert (tmp_path / "out.csv").read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "b.parquet", "out.csv"]
 
@@ -298,7 +292,7 @@ def test_an_input_that_changes_while_it_is_read_is_reported(
         return large(rows)
 
     with pytest.raises(TransferError, match=f"in.{suffix} {what} while it was read: try again"):
-        score(Inputs([str(source)]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
+        score(Inputs([str(source)]), replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
     assert (tmp_path / "out.csv").read_text() == "old"
     assert set(os.listdir(tmp_path)) <= {"out.csv", source.name}
 
@@ -312,7 +306,7 @@ def test_a_parquet_that_vanishes_between_its_header_and_its_rows_is_reported(tmp
         return large(rows)
 
     with pytest.raises(TransferError, match=r"b\.parquet (failed midway|vanished)"):
-        score(Inputs([first, str(second)]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
+        score(Inputs([first, str(second)]), replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
     assert os.listdir(tmp_path) == ["a.csv"]
 
 
@@ -325,7 +319,7 @@ def test_an_output_folder_that_vanishes_is_reported(tmp_path: Path) -> None:
         return large(rows)
 
     with pytest.raises(TransferError, match=r"^writing .*/out/p\.csv.* failed \(No such file or directory\)"):
-        score(Inputs([source]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out" / "p.csv"))
+        score(Inputs([source]), replace(COLUMNS, scores=scores), str(tmp_path / "out" / "p.csv"))
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
@@ -339,7 +333,7 @@ def test_old_rejects_stay_until_new_predictions_come(tmp_path: Path) -> None:
         there.append(rejects.exists())
         return large(rows)
 
-    score(Inputs([source]), CONTRACT, replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
+    score(Inputs([source]), replace(COLUMNS, scores=scores), str(tmp_path / "out.csv"))
     assert there == [True]
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
@@ -349,7 +343,7 @@ def test_an_output_that_another_run_is_writing_is_left_to_it(tmp_path: Path) -> 
     with Publication() as other:
         other.add(str(tmp_path / "out.csv")).file.write(b"theirs")
         with pytest.raises(OutputBusyError):
-            score(Inputs([source]), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+            score(Inputs([source]), COLUMNS, str(tmp_path / "out.csv"))
         other.publish()
     assert (tmp_path / "out.csv").read_text() == "theirs"
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
@@ -358,7 +352,7 @@ def test_an_output_that_another_run_is_writing_is_left_to_it(tmp_path: Path) -> 
 def test_a_missing_input_is_reported_before_anything_is_created(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [("1", "1", "red")])
     with pytest.raises(InputError):
-        score(Inputs([source, str(tmp_path / "gone.csv")]), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+        score(Inputs([source, str(tmp_path / "gone.csv")]), COLUMNS, str(tmp_path / "out.csv"))
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
@@ -377,13 +371,13 @@ def test_progress_ends_with_all_rows_and_bytes(tmp_path: Path) -> None:
     rows = [(str(key), "1", "red") for key in range(100)]
     first, second = write(tmp_path / "a.csv", rows[:40]), write(tmp_path / "b.csv", rows[40:])
     seen: list[tuple[int, int, int | None]] = []
-    inputs = Inputs([first, second], progress=lambda *progress: seen.append(progress))
-    validate(inputs, CONTRACT)
+    validate(Inputs([first, second], progress=lambda *progress: seen.append(progress)), CONTRACT)
     size = os.path.getsize(first) + os.path.getsize(second)
     assert [total for _, _, total in seen] == [size] * len(seen)
     assert [rows for rows, _, _ in seen] == [40, 100]
     assert size - 2 * len("id,size,colour,note\n") <= seen[-1][1] <= size
     seen.clear()
     write(tmp_path / "c.parquet", [("1000", "1", "red")])
-    validate(replace(inputs, names=[first, str(tmp_path / "c.parquet")]), CONTRACT)
+    names = [first, str(tmp_path / "c.parquet")]
+    validate(Inputs(names, progress=lambda *progress: seen.append(progress)), CONTRACT)
     assert [total for _, _, total in seen] == [None, None], "bytes and rows can't be summed"

@@ -19,8 +19,9 @@ from titanic_batch.models.artifact import read_artifact
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.pipeline import NOTEBOOK_GRID
-from titanic_batch.runs.fit import Plan, fit, labelled_frame
-from titanic_batch.runs.options import Inputs, RejectLimit
+from titanic_batch.reading.sources import find_sources
+from titanic_batch.runs.fit import LabelledInput, Plan, fit, labelled_frame
+from titanic_batch.runs.options import RejectLimit, RunOptions
 from titanic_batch.writing.publishing import Publication
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -38,6 +39,10 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     return path, result.stdout
+
+
+def labelled_input(path: Path) -> LabelledInput:
+    return LabelledInput(str(path), find_sources([str(path)]))
 
 
 def labelled(target: Path, rows: pd.DataFrame) -> Path:
@@ -90,7 +95,7 @@ def test_tuning_takes_the_parameters_of_the_notebooks_grid(tmp_path: Path, monke
     few = {name: values[:1] for name, values in NOTEBOOK_GRID.items()} | {"n_estimators": [4, 9]}
     monkeypatch.setattr(tuning, "NOTEBOOK_GRID", few)
     output = tmp_path / "model.skops"
-    report = fit(str(TRAIN), str(output), Inputs([]), Plan(search="grid"))
+    report = fit(labelled_input(TRAIN), str(output), RunOptions(), Plan(search="grid"))
     manifest = read_artifact(str(output)).manifest
     assert manifest is not None
     for name, values in NOTEBOOK_GRID.items():
@@ -100,7 +105,7 @@ def test_tuning_takes_the_parameters_of_the_notebooks_grid(tmp_path: Path, monke
 
 
 def test_a_labelled_frame_is_what_pandas_reads(tmp_path: Path) -> None:
-    frame = labelled_frame(str(TRAIN), Inputs([]))
+    frame = labelled_frame(labelled_input(TRAIN), RunOptions())
     expected = packaged_rows()
     assert len(frame) == 891
     for name in frame.columns:
@@ -139,11 +144,10 @@ def test_rejects_within_the_limit_are_not_fitted_on(tmp_path: Path) -> None:
     rows = packaged_rows().head(100)
     rows.loc[7, "Sex"] = "unknown"
     source = labelled(tmp_path / "bad.csv", rows)
-    limits = Inputs([], max_rejects=RejectLimit(1))
-    frame = labelled_frame(str(source), limits)
+    frame = labelled_frame(labelled_input(source), RunOptions(max_rejects=RejectLimit(1)))
     assert frame["PassengerId"].tolist() == [key for key in rows["PassengerId"] if key != rows["PassengerId"][7]]
     with pytest.raises(DataError, match="1 of 100 rows rejected, 0 allowed"):
-        labelled_frame(str(source), Inputs([]))
+        labelled_frame(labelled_input(source), RunOptions())
 
 
 def test_passengers_without_labels_are_nothing_to_fit_on(titanic: Titanic, tmp_path: Path) -> None:

@@ -13,21 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from titanic_batch.runs.prometheus import as_prometheus
+from titanic_batch.runs.prometheus import LastRun, exposition
 
 LABELS = {"output": 'out/"odd"\\name\n.csv'}
 
 
 def metrics(exit_code: int = 0, ended: float = 1.5e9, old: str = "", **labels: str) -> str:
-    return as_prometheus(
-        labels or LABELS,
+    run = LastRun(
         exit_code=exit_code,
         ended=ended,
         seconds=2.25,
         rows={"scored": 400, "rejected": 18},
         rules={("not_allowed", "size"): 17, ("wrong_field_count", None): 2},
-        old=old,
     )
+    return exposition(run, labels or LABELS, old)
 
 
 def tool(name: str) -> str:
@@ -45,25 +44,25 @@ def value(text: str, name: str) -> str | None:
 def test_a_run_is_told_in_full() -> None:
     samples = [line for line in metrics(output="p.csv").splitlines() if not line.startswith("#")]
     assert samples == [
-        'titanic_last_run_timestamp_seconds{output="p.csv"} 1500000000.0',
-        'titanic_last_success_timestamp_seconds{output="p.csv"} 1500000000.0',
+        'titanic_last_run_timestamp_seconds{output="p.csv"} 1.5e+09',
+        'titanic_last_success_timestamp_seconds{output="p.csv"} 1.5e+09',
         'titanic_last_run_duration_seconds{output="p.csv"} 2.25',
-        'titanic_last_run_exit_code{output="p.csv"} 0',
-        'titanic_last_run_rows{output="p.csv",outcome="scored"} 400',
-        'titanic_last_run_rows{output="p.csv",outcome="rejected"} 18',
-        'titanic_last_run_broken_rules{output="p.csv",rule="not_allowed",column="size"} 17',
-        'titanic_last_run_broken_rules{output="p.csv",rule="wrong_field_count",column=""} 2',
+        'titanic_last_run_exit_code{output="p.csv"} 0.0',
+        'titanic_last_run_rows{outcome="scored",output="p.csv"} 400.0',
+        'titanic_last_run_rows{outcome="rejected",output="p.csv"} 18.0',
+        'titanic_last_run_broken_rules{column="size",output="p.csv",rule="not_allowed"} 17.0',
+        'titanic_last_run_broken_rules{column="",output="p.csv",rule="wrong_field_count"} 2.0',
     ]
 
 
 def test_the_last_success_is_kept_through_failures() -> None:
     name = "titanic_last_success_timestamp_seconds"
     first = metrics(ended=1000000.25)
-    assert value(first, name) == "1000000.25"
+    assert value(first, name) == "1.00000025e+06"
     second = metrics(65, 2000000.0, first)
     third = metrics(74, 3000000.0, second)
-    assert (value(third, name), value(third, "titanic_last_run_timestamp_seconds")) == ("1000000.25", "3000000.0")
-    assert value(metrics(0, 4000000.0, third), name) == "4000000.0"
+    assert (value(third, name), value(third, "titanic_last_run_timestamp_seconds")) == ("1.00000025e+06", "3e+06")
+    assert value(metrics(0, 4000000.0, third), name) == "4e+06"
 
 
 def test_who_never_succeeded_has_no_last_success() -> None:

@@ -38,9 +38,9 @@ def record(name: str = "r.json") -> dict[str, Any]:
     return found
 
 
-def metric(name: str) -> str | None:
+def metric(name: str) -> float | None:
     match = re.search(rf"^{name}{{.*}} (\S+)$", Path("m.prom").read_text(), re.MULTILINE)
-    return match[1] if match else None
+    return float(match[1]) if match else None
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_run_that_went_well_is_told_in_full(
     seconds = found["seconds"]
     assert 0 < sum(spent for stage, spent in seconds.items() if stage != "total") <= seconds["total"]
     assert found["options"]["max_rejects"] == "5%"
-    assert [metric(f"titanic_last_run_{name}") for name in ("exit_code", "broken_rules")] == ["0", "1"]
+    assert [metric(f"titanic_last_run_{name}") for name in ("exit_code", "broken_rules")] == [0, 1]
     assert metric("titanic_last_success_timestamp_seconds") == metric("titanic_last_run_timestamp_seconds")
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_failed_is_told_too(
     assert (found["status"], found["exit_code"]) == ("failed", code)
     assert found["message"].startswith(words)
     assert result.stderr == f"titanic: {found['message']}\n"
-    assert metric("titanic_last_run_exit_code") == str(code)
+    assert metric("titanic_last_run_exit_code") == code
     assert "p.csv" not in [file["name"] for file in found["outputs"]]
     rows = found["rows"]
     assert rows["in"] == rows["scored"] + rows["rejected"]
@@ -193,7 +193,7 @@ def test_the_last_success_outlives_failures(titanic: Titanic, source: Path) -> N
     assert success is not None
     titanic("score", source, "-o", "p.csv", *OPTIONS)
     assert metric(name) == success
-    assert metric("titanic_last_run_exit_code") == "65"
+    assert metric("titanic_last_run_exit_code") == 65
 
 
 def test_no_value_of_a_row_is_in_any_record(titanic: Titanic, tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ from typing import cast
 
 import pytest
 
-from tests.sized_rows import ALL_MAY_FAIL, COLUMNS, CONTRACT, write
+from tests.named_inputs import Inputs, score
+from tests.sized_rows import ALL_MAY_FAIL, COLUMNS, write
 from titanic_batch.reading.formats import Format
-from titanic_batch.runs.batch import score
-from titanic_batch.runs.options import Inputs
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
@@ -32,9 +31,13 @@ def test_the_report_holds_the_digests_of_all_bytes(
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
         name = "-"
     inputs = Inputs(
-        [name], cast("Format", suffix), max_rejects=ALL_MAY_FAIL, rejects=str(tmp_path / "bad.csv"), detailed=True
+        [name],
+        input_format=cast("Format", suffix),
+        max_rejects=ALL_MAY_FAIL,
+        rejects=str(tmp_path / "bad.csv"),
+        detailed=True,
     )
-    report = score(inputs, CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(inputs, COLUMNS, str(tmp_path / "out.csv"))
     (source,) = report.inputs
     assert (source.bytes, source.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert [file.name for file in report.outputs] == [str(tmp_path / "bad.csv"), str(tmp_path / "out.csv")]
@@ -46,9 +49,9 @@ def test_the_report_holds_the_digests_of_all_bytes(
 def test_the_report_holds_the_distribution_of_predictions(tmp_path: Path) -> None:
     sizes = [0, 0.5, 1, 2.5, 2.9, 5, 7, 9.99, 10, 10]
     source = write(tmp_path / "in.csv", [(str(key), str(size), "red") for key, size in enumerate(sizes)])
-    report = score(Inputs([source], detailed=True), CONTRACT, COLUMNS, str(tmp_path / "out.csv"))
+    report = score(Inputs([source], detailed=True), COLUMNS, str(tmp_path / "out.csv"))
     assert report.predictions is not None
     assert report.predictions.labels == {0: 6, 1: 4}
     assert report.predictions.bins == [2, 1, 2, 0, 0, 1, 0, 1, 0, 3]
     assert report.predictions.total == pytest.approx(sum(sizes) / 10)
-    assert score(Inputs([source]), CONTRACT, COLUMNS, str(tmp_path / "out.csv")).predictions is None
+    assert score(Inputs([source]), COLUMNS, str(tmp_path / "out.csv")).predictions is None

@@ -22,7 +22,7 @@ from titanic_batch.models.artifact import read_artifact
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of
 from titanic_batch.runs.fit import fit
-from titanic_batch.runs.options import Inputs
+from titanic_batch.runs.options import RunOptions
 from titanic_batch.scoring import distinct
 from titanic_batch.scoring.drift import (
     PREDICTIONS,
@@ -45,7 +45,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "titanic_batch"
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with all of its reference, that of held-out predictions too."""
     path = tmp_path_factory.mktemp("fitted") / "model.skops"
-    fit(None, str(path), Inputs([]))
+    fit(None, str(path), RunOptions())
     return path
 
 
@@ -338,9 +338,9 @@ def test_the_record_and_the_metrics_of_a_run_tell_of_drift(titanic: Titanic, fit
     assert drift["psi"]["Pclass"]["psi"] > 2 > 0.25 > drift["psi"]["Pclass"]["chance"]
     assert drift["missing"]["Age"]["trained"] == 176 / 891
     metrics = Path("run.prom").read_text()
-    assert f'titanic_last_run_psi{{output="p.csv",of="Pclass"}} {drift["psi"]["Pclass"]["psi"]!r}\n' in metrics
+    assert f'titanic_last_run_psi{{of="Pclass",output="p.csv"}} {drift["psi"]["Pclass"]["psi"]!r}\n' in metrics
     share = drift["missing"]["Age"]["share"]
-    assert f'titanic_last_run_missing_share{{output="p.csv",column="Age"}} {share!r}\n' in metrics
+    assert f'titanic_last_run_missing_share{{column="Age",output="p.csv"}} {share!r}\n' in metrics
 
 
 def test_each_file_of_a_folder_is_compared_by_itself(titanic: Titanic, fitted: Path, test_csv: Path) -> None:

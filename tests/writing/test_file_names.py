@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from titanic_batch.errors import UsageError
-from titanic_batch.writing.file_names import check_names, is_folder
+from titanic_batch.writing.file_names import is_folder, require_distinct_files
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("output", ["in/a.csv", "link.csv"])
 def test_an_input_is_not_written(given: str, output: str) -> None:
     with pytest.raises(UsageError, match="is an input and would be overwritten"):
-        check_names(["gone", given], ["p.csv", output])
+        require_distinct_files(["gone", given], ["p.csv", output])
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,13 @@ def test_an_input_is_not_written(given: str, output: str) -> None:
 )
 def test_a_file_is_not_two_outputs(outputs: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        check_names(["in"], outputs)
+        require_distinct_files(["in"], outputs)
 
 
 def test_what_contradicts_nothing_passes() -> None:
-    check_names(["in/a.csv", "-", "gone", "in/[", "**"], ["p.csv", None, "-", "/dev/null", "/dev/null", "/dev/fd/1"])
+    require_distinct_files(
+        ["in/a.csv", "-", "gone", "in/[", "**"], ["p.csv", None, "-", "/dev/null", "/dev/null", "/dev/fd/1"]
+    )
 
 
 @pytest.mark.parametrize(("output", "expected"), [("in", True), ("new/", True), ("new", False), ("in/a.csv", False)])

@@ -25,7 +25,6 @@ from titanic_batch.writing.publishing import (
     clear_left_behind,
     is_stream,
     make_folder,
-    writing,
 )
 
 OLD = b"the whole old file\n"
@@ -492,6 +491,23 @@ def test_whether_a_file_can_be_created_is_found_out_without_a_trace(target: Path
         check_creatable(str(target.parent / "nowhere" / "out.csv"))
 
 
-def test_a_closed_pipe_stays_what_it_is() -> None:
-    with pytest.raises(BrokenPipeError), writing("x"):
-        raise BrokenPipeError
+def test_a_closed_pipe_stays_what_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with Publication() as publication:
+        publication.add(str(pipe)).file.write(NEW * 2**16)
+        threading.Timer(0.2, os.close, [reader]).start()
+        with pytest.raises(BrokenPipeError):
+            publication.publish()
+
+
+def test_a_failure_to_write_names_the_output(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with Publication() as publication, pytest.raises(TransferError, match=r"^writing .*out\.csv failed \(File too"):
+            publication.add(str(tmp_path / "out.csv")).file.write(b"x" * 2**20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert names_in(tmp_path) == []

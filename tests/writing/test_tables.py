@@ -226,7 +226,7 @@ class Full(io.RawIOBase):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_full_disk_is_raised_as_it_is(kind: Format) -> None:
     def write(room: int) -> None:
-        with TableWriter(Full(room), kind, SCHEMA) as writer:  # type: ignore[arg-type]
+        with TableWriter(Full(room), kind, SCHEMA) as writer:
             for _ in range(20):
                 writer.write(part)
             writer.close()

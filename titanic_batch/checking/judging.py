@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import joblib
@@ -67,6 +67,11 @@ class _Verdict:
     """Rows that have no key."""
 
 
+def types_to_read(contract: Contract, keep: Sequence[str] = ()) -> Mapping[str, pa.DataType | None]:
+    """Return the columns that rows are judged by, and those to keep, with their types (None: as they stand)."""
+    return contract.types | {name: None for name in keep if name not in contract.types}
+
+
 class Judge:
     """Judges rows by a contract.
 
@@ -93,9 +98,7 @@ class Judge:
     ) -> None:
         self.contract = contract
         self._score = score
-        self._types: Mapping[str, pa.DataType | None] = contract.types | {
-            name: None for name in keep if name not in contract.types
-        }
+        self._types = types_to_read(contract, keep)
         self._fields = fields
 
     def require_columns(self, table: InputTable) -> None:
@@ -107,7 +110,7 @@ class Judge:
         """
         table.require(self._types)
 
-    def judged(self, tables: Sequence[InputTable], jobs: int = 1) -> Iterator[JudgedBlock]:
+    def judged(self, tables: Sequence[InputTable], jobs: int = 1) -> Generator[JudgedBlock, None, None]:
         """Yield all rows of the tables, block by block, in order, whatever ``jobs``; keys are unique over all of them.
 
         ``jobs`` threads read, check and score; memory follows their number and the size of a block. Threads, since

@@ -33,7 +33,7 @@ from titanic_batch.passenger.words import LABEL
 from titanic_batch.scoring.drift import Drift, Reference
 from titanic_batch.scoring.scorer import Scorer
 from titanic_batch.version import __version__
-from titanic_batch.writing.publishing import Publication, writing
+from titanic_batch.writing.publishing import Publication
 
 REFERENCE = "reference"
 
@@ -166,9 +166,7 @@ class Model:
         name = os.fspath(path)
         content = self.to_bytes(model_format(name))
         with Publication() as publication:
-            output = publication.add(name)
-            with writing(name):
-                output.file.write(content)
+            publication.add(name).file.write(content)
             publication.publish()
 
     @classmethod

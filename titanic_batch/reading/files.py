@@ -1,4 +1,4 @@
-"""Files and streams as bytes: their state, their digest, and what a failure to read them means."""
+"""Files and streams as bytes: opened, counted, digested, and what a failure to read them means."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FileState:
 
 
 def state_of(name: str) -> FileState | None:
-    """Return the state of a file; None where there is none, or a pipe or a device."""
+    """Return the state of a regular file; None for a pipe or a device, and where there is nothing."""
     try:
         found = os.stat(name)
     except OSError:
@@ -41,8 +41,36 @@ def state_of(name: str) -> FileState | None:
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-class PassedOn(io.RawIOBase):
-    """Bytes that are passed on from a stream: counted, their digest taken if asked for, at least ``size`` of them."""
+def open_file(name: str) -> io.BufferedReader:
+    """Open a file to read its bytes.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise InputError(f"{name} can't be opened ({error.strerror}).") from None
+
+
+class CountingReader(io.RawIOBase):
+    """Passes on the bytes of a stream and counts them; takes their SHA-256 if asked to.
+
+    Parameters
+    ----------
+    stream
+        What to read. It is not closed.
+    size
+        The bytes that there are at least: an earlier end is an OSError.
+    digest
+        Whether to take the digest.
+
+    Attributes
+    ----------
+    count : int
+        Bytes passed on so far.
+    """
 
     def __init__(self, stream: io.BufferedIOBase, size: int = 0, *, digest: bool) -> None:
         self.count = 0
@@ -69,8 +97,8 @@ class PassedOn(io.RawIOBase):
             raise OSError(errno.EIO, "the file shrank while it was read")
         return got
 
-    def read_on(self) -> None:
-        """Read what is left, such as what stands behind the end of a compressed stream."""
+    def read_to_end(self) -> None:
+        """Read what the digest lacks, such as what follows the end of a compressed stream."""
         if self._digest is not None:
             while self.readinto(bytearray(_CHUNK_BYTES)):
                 pass
@@ -107,22 +135,9 @@ class FileDigest:
         self._closed = True
 
 
-def opened(name: str) -> io.BufferedReader:
-    """Open a file.
-
-    Raises
-    ------
-    InputError
-    """
-    try:
-        return open(name, "rb")
-    except OSError as error:
-        raise InputError(f"{name} can't be opened ({error.strerror}).") from None
-
-
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Turn a fault in reading ``name`` into a `DataError` or a `TransferError`."""
+def reading_from(name: str) -> Iterator[None]:
+    """Turn a failure to read ``name`` into the error that `read_error` returns."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -132,7 +147,7 @@ def reading(name: str) -> Iterator[None]:
 def read_error(name: str, error: Exception) -> DataError | TransferError:
     """Return what a failure to read a file that could be opened means: damage, or a fault on the way.
 
-    The library's own text is left out: it can quote what a field holds.
+    The library's own text is left out: it can quote what a field contains.
     """
     if isinstance(error, MemoryError):
         return TransferError(

@@ -1,4 +1,4 @@
-"""Inputs: from what a user names (files, folders, globs, stdin) to tables whose header has been looked at."""
+"""Sources: what a user names (files, folders, globs, stdin), one by one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import glob
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,14 +16,24 @@ from titanic_batch.reading.formats import FORMATS, STDIN, Format, format_of
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input: what messages and reports call it (a path, if it is one), its format, and its bytes if they are here.
+    """One input.
 
-    ``stream`` is read once; None: the bytes are in the file that ``name`` names.
+    Attributes
+    ----------
+    name
+        What messages and reports call it: a path, if it is one.
+    format
+        What its bytes are.
+    stream
+        Its bytes, to be read once; None: they are in the file that ``name`` names.
+    relative_name
+        The path below the folder that was named, or below the part of a glob that has no wildcard.
     """
 
     name: str
     format: Format
     stream: io.BufferedIOBase | None = None
+    relative_name: str = ""
 
 
 def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> list[Source]:
@@ -39,31 +49,35 @@ def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> l
     UsageError
         A format can't be told, or stdin is named twice.
     """
-    names: list[str] = []
-    for given in inputs:
-        if given == STDIN or os.path.isfile(given):
-            names.append(given)
-        elif os.path.isdir(given):
-            names += _files_in(given, input_format)
-        elif glob.has_magic(given):
-            found = sorted(name for name in glob.glob(given, recursive=True) if os.path.isfile(name))
-            if not found:
-                raise InputError(f"no file matches {given}.")
-            names += found
-        elif os.path.exists(given):
-            names.append(given)  # a named pipe or a device
-        else:
-            raise InputError(f"{given} does not exist: check the path.")
-    if names.count(STDIN) > 1:
+    named = [(name, given) for given in inputs for name in _names(given, input_format)]
+    stdin = sum(name == STDIN for name, _ in named)
+    if stdin > 1:
         raise UsageError("- (stdin) can be read only once.")
-    if STDIN in names and sys.stdin is None:
+    if stdin and sys.stdin is None:
         raise InputError("stdin is closed: lead a file or a pipe into it, or name a file.")
     return [
         Source("stdin", input_format or "csv", cast("io.BufferedReader", sys.stdin.buffer))
         if name == STDIN
-        else Source(name, input_format or format_of(name))
-        for name in names
+        else Source(name, input_format or format_of(name), None, os.path.relpath(name, _base(given)))
+        for name, given in named
     ]
+
+
+def _names(given: str, input_format: Format | None) -> Iterator[str]:
+    """Yield the files that one name stands for, and stdin as it was named."""
+    if given == STDIN or os.path.isfile(given):
+        yield given
+    elif os.path.isdir(given):
+        yield from _files_in(given, input_format)
+    elif glob.has_magic(given):
+        found = sorted(name for name in glob.glob(given, recursive=True) if os.path.isfile(name))
+        if not found:
+            raise InputError(f"no file matches {given}.")
+        yield from found
+    elif os.path.exists(given):
+        yield given  # a named pipe or a device
+    else:
+        raise InputError(f"{given} does not exist: check the path.")
 
 
 def _files_in(folder: str, input_format: Format | None) -> list[str]:
@@ -83,3 +97,13 @@ def _files_in(folder: str, input_format: Format | None) -> list[str]:
     if not found:
         raise InputError(f"{folder} holds no file to read ({', '.join(suffixes)}).")
     return found
+
+
+def _base(given: str) -> str:
+    """Return the folder below which the names of inputs count."""
+    if os.path.isdir(given):
+        return given
+    base = os.path.dirname(given)
+    while glob.has_magic(base) and not os.path.exists(given):
+        base = os.path.dirname(base)
+    return base or os.curdir

@@ -1,4 +1,4 @@
-"""The jobs: read, judge, score, write, publish; and say what was done.
+"""The jobs over one output: read, judge, score, write, publish; and report what was done.
 
 Nothing here prints or exits. What a run comes to is a `RunReport`, also where the data broke the contract: then its
 ``failure`` says how. Errors are raised for all that keeps a run from getting that far.
@@ -6,39 +6,52 @@ Nothing here prints or exits. What a run comes to is a `RunReport`, also where t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
-from titanic_batch.checking.judging import Judge, JudgedBlock
-from titanic_batch.errors import DataError, UsageError
-from titanic_batch.reading.formats import Format, format_of
+from titanic_batch.checking.judging import Judge, JudgedBlock, types_to_read
+from titanic_batch.errors import DataError
+from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.reading.sources import Source, find_sources
-from titanic_batch.runs.options import Inputs, RejectLimit
+from titanic_batch.reading.opening import open_table
+from titanic_batch.reading.sources import Source
+from titanic_batch.runs.options import RunOptions
 from titanic_batch.runs.report import Distribution, RunReport
-from titanic_batch.writing.file_names import check_names
 from titanic_batch.writing.predictions import PROBABILITY, PredictedColumns
-from titanic_batch.writing.publishing import STDOUT, Publication, is_stream, writing
+from titanic_batch.writing.publishing import Publication
 from titanic_batch.writing.rejects import RejectsFile
 from titanic_batch.writing.tables import TableWriter
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a run that scores writes: a file of predictions, and one of rejects, if it has a place for them.
+
+    ``rejects_if_any``: whether the rejects file is there only if a row was rejected; one of an earlier run goes.
+    """
+
+    predictions: str
+    format: Format
+    rejects: str | None = None
+    rejects_if_any: bool = False
+
+
 def score(
-    inputs: Inputs,
-    contract: Contract,
+    sources: Sequence[Source],
+    target: Target,
     columns: PredictedColumns,
-    output: str,
-    output_format: Format | None = None,
+    options: RunOptions,
     report: RunReport | None = None,
 ) -> RunReport:
-    """Score the inputs into one file of predictions.
+    """Score the sources into one file of predictions.
 
     The predictions appear only when every row was judged and not too many were rejected; the rejects appear also where
-    they were. Without a name of their own the rejects go beside the output, as ``<output>.rejects.csv``, and a run
-    without any removes such a file. ``report``, if given, is what is returned: it tells how far a run came that failed.
+    they were. ``report``, if given, is what is returned: it tells how far a run came that failed.
 
     Raises
     ------
@@ -47,105 +60,116 @@ def score(
     OutputBusyError, OutputError, TransferError
         An output can't be created or written.
     UsageError
-        The names of inputs and outputs contradict each other.
+        A column to keep is one that is written anyway.
     """
     report = report or RunReport()
-    to_stream = output == STDOUT or is_stream(output)
-    if to_stream and inputs.rejects is None and inputs.max_rejects != RejectLimit():
-        raise UsageError("rejects have no place beside a stream: name a file with --rejects, or allow none.")
-    rejects = inputs.rejects or (None if to_stream else f"{output}.rejects.csv")
-    check_names(inputs.names, [output, rejects, *inputs.also_written])
-    sources = find_sources(inputs.names, inputs.format)
     report.begin(sources)
-    columns.check_names(contract)
-    output_format = output_format or format_of(output, "--output-format")
-    if inputs.detailed:
+    columns.require_distinct_names()
+    if options.detailed:
         report.predictions = Distribution()
     with ExitStack() as stack:
-        publication = stack.enter_context(Publication(inputs.wait, digests=inputs.detailed))
+        publication = stack.enter_context(Publication(options.wait, digests=options.detailed))
         report.outputs = publication.published
-        predictions = publication.add(output)
-        rejects_file = RejectsFile(rejects, publication)
-        judge = Judge(contract, lambda rows: columns.of(rows, schema), columns.keep, fields=rejects is not None)
+        output = publication.add(target.predictions)
+        rejects = RejectsFile(target.rejects, publication)
         with report.timed("open"):
-            tables = _opened(sources, judge, stack, report, digest=inputs.detailed)
-        schema = columns.schema(contract, tables, output_format)
-        rejects_file.begin(tables, stack)
-        with writing(predictions.name):
-            writer = stack.enter_context(TableWriter(predictions.file, output_format, schema))
-
-        def write(block: JudgedBlock) -> None:
-            with writing(predictions.name):
-                writer.write(block.output)
-            if report.predictions is not None:
-                report.predictions.count(block.output[columns.label], block.output[PROBABILITY])
-
-        _run(inputs, judge, tables, rejects_file, write, report)
+            tables = _opened(sources, columns.contract, columns.keep, stack, report, digest=options.detailed)
+        schema = columns.schema(tables, target.format)
+        rejects.begin(tables, stack)
+        predictions = stack.enter_context(TableWriter(output.file, target.format, schema))
+        judge = Judge(
+            columns.contract, partial(columns.of, schema=schema), columns.keep, fields=target.rejects is not None
+        )
+        with closing(_judged(judge, tables, options, report)) as blocks:
+            for block in blocks:
+                with report.timed("write"):
+                    rejects.write(block)
+                    predictions.write(block.output)
+                    if report.predictions is not None:
+                        report.predictions.count(block.output[columns.label], block.output[PROBABILITY])
         report.drift = columns.drift()
-        if report.failure is None and report.drift is not None and columns.max_psi is not None:
-            report.failure = report.drift.describe(columns.max_psi)
+        report.close(options)
         with report.timed("publish"):
-            with writing(predictions.name):
-                writer.close()
+            predictions.close()
             if report.failure:
-                publication.drop(predictions)
-            report.rejects = rejects_file.close(report.rejected, if_any=inputs.rejects is None or inputs.rejects_if_any)
+                publication.drop(output)
+            report.rejects = rejects.close(report.rejected, if_any=target.rejects_if_any)
             publication.publish()
             if not report.failure:
-                report.output = predictions.name
+                report.output = output.name
     return report
 
 
 def validate(
-    inputs: Inputs, contract: Contract, on_accepted: Callable[[pa.Table], None] = lambda rows: None
+    sources: Sequence[Source],
+    contract: Contract,
+    options: RunOptions,
+    on_accepted: Callable[[pa.Table], None] = lambda rows: None,
 ) -> RunReport:
-    """Judge the inputs as `score` does, and write nothing but the rejects, where a file for them is named.
+    """Judge the sources as `score` does, and write nothing but the rejects, where the options name a file for them.
 
     ``on_accepted`` gets the accepted rows, table by table, with the contract's columns and types.
 
     Raises
     ------
-    DataError, InputError, OutputBusyError, OutputError, TransferError, UsageError
+    DataError, InputError, OutputBusyError, OutputError, TransferError
         As `score` does.
     """
-    report = RunReport(with_values=inputs.with_values)
-    check_names(inputs.names, [inputs.rejects, *inputs.also_written])
-    sources = find_sources(inputs.names, inputs.format)
+    report = RunReport(with_values=options.with_values)
     report.begin(sources)
     with ExitStack() as stack:
-        publication = stack.enter_context(Publication(inputs.wait))
-        rejects_file = RejectsFile(inputs.rejects, publication)
-        judge = Judge(contract, fields=inputs.rejects is not None or inputs.with_values)
-        tables = _opened(sources, judge, stack, report)
-        rejects_file.begin(tables, stack)
-        _run(inputs, judge, tables, rejects_file, lambda block: on_accepted(block.output), report)
-        report.rejects = rejects_file.close(report.rejected, if_any=False)
+        publication = stack.enter_context(Publication(options.wait))
+        rejects = RejectsFile(options.rejects, publication)
+        tables = _opened(sources, contract, (), stack, report)
+        rejects.begin(tables, stack)
+        judge = Judge(contract, fields=options.rejects is not None or options.with_values)
+        with closing(_judged(judge, tables, options, report)) as blocks:
+            for block in blocks:
+                with report.timed("write"):
+                    rejects.write(block)
+                    on_accepted(block.output)
+        report.close(options)
+        report.rejects = rejects.close(report.rejected, if_any=False)
         publication.publish()
     return report
 
 
-def _run(
-    inputs: Inputs,
-    judge: Judge,
-    tables: Sequence[InputTable],
-    rejects: RejectsFile,
-    on_block: Callable[[JudgedBlock], None],
+def _opened(
+    sources: Sequence[Source],
+    contract: Contract,
+    keep: Sequence[str],
+    stack: ExitStack,
     report: RunReport,
-) -> None:
+    *,
+    digest: bool = False,
+) -> list[InputTable]:
+    """Open the sources and check that they have the columns that will be read; ``stack`` closes them."""
+    tables = []
+    for source, file in zip(sources, report.inputs, strict=True):
+        table = stack.enter_context(open_table(source, digest=digest))
+        tables.append(table)
+        file.bytes = table.byte_size
+        table.require(types_to_read(contract, keep))
+    return tables
+
+
+def _judged(
+    judge: Judge, tables: Sequence[InputTable], options: RunOptions, report: RunReport
+) -> Generator[JudgedBlock, None, None]:
+    """Yield all rows of the tables, judged and counted; see at the end that no file was changed meanwhile."""
     sizes = [table.size for table in tables]
     comparable = None not in sizes and len({table.source.format for table in tables}) == 1
     total = sum(size or 0 for size in sizes) if comparable else None
     done = 0
     with report.timed("score"):
         try:
-            for block in judge.judged(tables, inputs.jobs):
-                report.count(block)
-                with report.timed("write"):
-                    rejects.write(block)
-                    on_block(block)
-                done += block.size
-                if inputs.progress is not None:
-                    inputs.progress(report.rows, done, total)
+            with closing(judge.judged(tables, options.threads)) as blocks:
+                for block in blocks:
+                    report.count(block)
+                    yield block
+                    done += block.size
+                    if options.progress is not None:
+                        options.progress(report.rows, done, total)
         except DataError:
             for table in tables:  # what looks damaged may only have been changed while it was read
                 table.require_unchanged()
@@ -153,15 +177,3 @@ def _run(
         for table, file in zip(tables, report.inputs, strict=True):
             file.sha256, file.bytes = table.sha256(), table.byte_size
             table.require_unchanged()
-    report.close(inputs.max_rejects, inputs.min_rows)
-
-
-def _opened(
-    sources: Sequence[Source], judge: Judge, stack: ExitStack, report: RunReport, *, digest: bool = False
-) -> list[InputTable]:
-    tables = []
-    for source, file in zip(sources, report.inputs, strict=True):
-        tables.append(stack.enter_context(InputTable(source, digest=digest)))
-        file.bytes = tables[-1].byte_size
-        judge.require_columns(tables[-1])
-    return tables

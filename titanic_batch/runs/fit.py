@@ -31,9 +31,10 @@ from titanic_batch.models.tuning import Search, Tried, search_parameters
 from titanic_batch.passenger.pipeline import DEFAULT_SEED, GROUPS, NOTEBOOK_PARAMETERS, build_pipeline
 from titanic_batch.passenger.schema import LABELLED_CONTRACT
 from titanic_batch.passenger.words import LABEL
+from titanic_batch.reading.sources import Source
 from titanic_batch.runs.batch import validate
-from titanic_batch.runs.options import Inputs
-from titanic_batch.writing.publishing import Publication, writing
+from titanic_batch.runs.options import RunOptions
+from titanic_batch.writing.publishing import Publication
 
 
 @dataclass(slots=True)
@@ -53,6 +54,14 @@ class FitReport:
     full: FullEvaluation | None = None
     html: str | None = None
     failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledInput:
+    """Labelled rows: what a user called them, and the sources that this stands for."""
+
+    name: str
+    sources: Sequence[Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +93,12 @@ class Plan:
 
 
 def fit(
-    train: str | None,
+    train: LabelledInput | None,
     output: str,
-    limits: Inputs,
+    options: RunOptions,
     plan: Plan = Plan(),  # it is frozen
     *,
-    holdout: str | None = None,
+    holdout: LabelledInput | None = None,
     tried: Tried | None = None,
 ) -> FitReport:
     """Fit a model on the labelled rows of a file, evaluate it, save it, and say how good it is.
@@ -100,8 +109,8 @@ def fit(
         Without one, the packaged passengers.
     output
         The model file, locked until the model is saved.
-    limits
-        How `batch.validate` is to read the files; its names are set here. Its rejects file is that of ``train``.
+    options
+        How `batch.validate` is to read the rows. Their rejects file is that of ``train``.
     plan
         How to fit.
     holdout
@@ -125,24 +134,18 @@ def fit(
     with Publication() as publication:
         saved = publication.add(output)
         page = None if plan.html is None else publication.add(plan.html)
-        limits = replace(limits, also_written=[output, *filter(None, [plan.html])])
-        passengers = packaged_rows() if train is None else labelled_frame(train, limits)
-        held_out = None if holdout is None else labelled_frame(holdout, replace(limits, rejects=None))
-        report = _fitted(passengers, held_out, output, plan, limits.jobs, old, tried)
+        passengers = packaged_rows() if train is None else labelled_frame(train, options)
+        held_out = None if holdout is None else labelled_frame(holdout, replace(options, rejects=None))
+        report = _fitted(passengers, held_out, output, plan, options.threads, old, tried)
         if report.failure is None:
             content = report.model.to_bytes(kind)
-            with writing(output):
-                saved.file.write(content)
+            saved.file.write(content)
             if page is not None and report.full is not None:
                 from titanic_batch.models.page import page_of  # most fits write none
 
                 report.html = page.name
-                with writing(page.name):
-                    page.file.write(
-                        page_of(report.model, report.full, sha256(content).hexdigest()).encode(
-                            errors="backslashreplace"
-                        )
-                    )
+                text = page_of(report.model, report.full, sha256(content).hexdigest())
+                page.file.write(text.encode(errors="backslashreplace"))
             publication.publish()
     return report
 
@@ -205,21 +208,21 @@ def _failure(report: FitReport, least: float) -> str | None:
     return None
 
 
-def labelled_frame(name: str, limits: Inputs) -> pd.DataFrame:
-    """Return the accepted rows of a file of labelled passengers.
+def labelled_frame(labelled: LabelledInput, options: RunOptions) -> pd.DataFrame:
+    """Return the accepted rows of an input of labelled rows.
 
     Raises
     ------
     DataError
-        More rows were rejected than ``limits`` allows.
-    InputError, OutputBusyError, OutputError, TransferError, UsageError
+        More rows were rejected than ``options`` allows.
+    InputError, OutputBusyError, OutputError, TransferError
         As `batch.validate` does.
     """
     accepted: list[pa.Table] = []
-    report = validate(replace(limits, names=[name]), LABELLED_CONTRACT, accepted.append)
+    report = validate(labelled.sources, LABELLED_CONTRACT, options, accepted.append)
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
-        raise DataError(f"{name}: {report.failure}: no model fitted{where}.")
+        raise DataError(f"{labelled.name}: {report.failure}: no model fitted{where}.")
     schema = pa.schema(list(LABELLED_CONTRACT.types.items()))
     frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *accepted]).unify_dictionaries().to_pandas()
     return frame

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from titanic_batch.errors import OutputError
-from titanic_batch.writing.publishing import Publication, writing
+from titanic_batch.writing.publishing import Publication
 
 NAME = "_state.json"
 FORMAT = "titanic-batch folder"
@@ -100,8 +100,7 @@ class FolderState:
                 "version": FORMAT_VERSION,
                 "outputs": {name: asdict(entry) for name, entry in sorted(entries.items())},
             }
-            with writing(self._path):
-                output.file.write(f"{json.dumps(content, indent=1)}\n".encode())
+            output.file.write(f"{json.dumps(content, indent=1)}\n".encode())
             publication.publish()
         self._entries, self._unsaved = entries, {}
         self._saved_at = time.monotonic()

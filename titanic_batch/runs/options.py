@@ -1,22 +1,53 @@
-"""The options of a run."""
+"""The options of a run, each declared once: its default, its help, and whether a report and ``--resume`` heed it.
+
+The commands take their parameters from here, a run report its ``options``, and a folder's state the recipe by which it
+knows what was made in the same way. This imports no library, so that help is answered at once.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from titanic_batch.errors import UsageError
-from titanic_batch.reading.formats import Format
+from titanic_batch.reading.formats import FORMATS, Format
+from titanic_batch.runs.shards import Shard
 
 Progress = Callable[[int, int, int | None], None]
 """Called with the rows judged so far, how much of the input that is, and how much there is (None: not known)."""
 
+# Panels of a command's help, beside the options of every day.
+DATA = "What the data must be"
+MANY = "Many files, many runs"
+REPORTS = "Reports for people and machines"
+
+_MAX_JOBS = 512  # more threads than these only cost memory, and many more can't be started
+
+Word = TypeVar("Word", bound=str)
+
+
+def one_of(words: Iterable[Word], given: str, option: str) -> Word:
+    """Return the word that was given as ``option``.
+
+    Raises
+    ------
+    UsageError
+        It is none of ``words``.
+    """
+    words = list(words)
+    for word in words:
+        if word == given:
+            return word
+    raise UsageError(f"{option} {given}: it is one of {', '.join(words)}.")
+
 
 @dataclass(frozen=True, slots=True)
 class RejectLimit:
-    """How many rejected rows a run bears: a number, or a share of all rows in percent."""
+    """How many rejected rows a run tolerates: a number, or a share of all rows in percent."""
 
     rows: int = 0
     percent: Decimal | None = None
@@ -55,42 +86,240 @@ class RejectLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """What to read and what it must be, the same for each job.
+class Option:
+    """What an option is to a command, beside its name, type and default.
 
-    ``rejects_if_any``: whether ``rejects`` is to be there only if a row was rejected. ``also_written`` names files that
-    the caller will write once the job is done: none of those that the job reads or writes. ``wait``: seconds to wait
-    for another run that is writing an output. ``detailed``: whether the report is to have digests of inputs and
-    outputs, and the distribution of the predictions.
+    Attributes
+    ----------
+    help
+        What the command's help says.
+    commands
+        The commands that have it.
+    panel
+        The panel of the help that it stands in, where a command has panels.
+    flags
+        How it is spelled, where that isn't its name.
+    type
+        The type of what is typed, where that isn't the option's own; ``parse`` makes one of the other.
+    parse
+        Returns the option's value. Takes what was typed, and how the option is spelled.
+    minimum, maximum
+        Bounds of a number.
+    is_recorded
+        Whether it stands in the run report.
+    shapes_output
+        Whether outputs made with another value are made anew by ``--resume``.
     """
 
-    names: Sequence[str]
-    format: Format | None = None
-    max_rejects: RejectLimit = RejectLimit()
-    min_rows: int = 0
-    rejects: str | None = None
-    rejects_if_any: bool = False
-    also_written: Sequence[str] = ()
-    wait: float = 0
-    detailed: bool = False
-    jobs: int = 1
-    progress: Progress | None = None
-    with_values: bool = False
+    help: str
+    commands: tuple[str, ...] = ("score",)
+    panel: str | None = None
+    flags: tuple[str, ...] = ()
+    type: type | None = None
+    parse: Callable[[Any, str], Any] | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    is_recorded: bool = False
+    shapes_output: bool = False
 
 
-_Word = TypeVar("_Word", bound=str)
-
-
-def one_of(words: Iterable[_Word], given: str, option: str) -> _Word:
-    """Return the word that was given as ``option``.
+def file_name(name: str, option: str) -> str:
+    """Return the name of a file that was given as ``option``.
 
     Raises
     ------
     UsageError
-        It is none of ``words``.
+        It is empty.
     """
-    words = list(words)
-    for word in words:
-        if word == given:
-            return word
-    raise UsageError(f"{option} {given}: it is one of {', '.join(words)}.")
+    if not name:
+        raise UsageError(f"{option} is followed by an empty name: give one, or leave the option out.")
+    return name
+
+
+def _reject_limit(text: str, option: str) -> RejectLimit:
+    return RejectLimit.parse(text)
+
+
+def _shard(text: str, option: str) -> Shard:
+    return Shard.parse(text)
+
+
+def _format(text: str, option: str) -> Format:
+    return one_of(FORMATS, text, option)
+
+
+def _finite(number: float, option: str) -> float:
+    if not math.isfinite(number):
+        raise UsageError(f"{option} {number}: it must be a finite number.")
+    return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """All options of a run that reads rows, whichever job it is.
+
+    Attributes
+    ----------
+    detailed
+        Whether the report is to have digests of inputs and outputs, and the distribution of the predictions.
+    progress
+        What is told how far the run has come.
+    """
+
+    keep: Annotated[
+        Sequence[str], Option("A column to carry over. Repeatable.", type=list, is_recorded=True, shapes_output=True)
+    ] = ()
+    with_values: Annotated[
+        bool, Option("Show what the first bad rows hold.", ("validate",), flags=("--show-values",))
+    ] = False
+    max_rejects: Annotated[
+        RejectLimit,
+        Option(
+            "How many rejected rows to tolerate: a number, or a share such as 2.5%.",
+            ("score", "validate", "fit"),
+            type=str,
+            parse=_reject_limit,
+            is_recorded=True,
+            shapes_output=True,
+        ),
+    ] = RejectLimit()
+    min_rows: Annotated[
+        int,
+        Option(
+            "Fail if there are fewer rows.",
+            ("score", "validate"),
+            panel=DATA,
+            minimum=0,
+            is_recorded=True,
+            shapes_output=True,
+        ),
+    ] = 0
+    max_psi: Annotated[
+        float | None,
+        Option(
+            "Fail if the rows moved further from those of the fit.",
+            panel=DATA,
+            parse=_finite,
+            minimum=0,
+            is_recorded=True,
+            shapes_output=True,
+        ),
+    ] = None
+    rejects: Annotated[
+        str | None,
+        Option(
+            "Write rejected rows here, with reasons. Default for score: OUTPUT.rejects.csv.",
+            ("score", "validate", "fit"),
+            parse=file_name,
+        ),
+    ] = None
+    jobs: Annotated[
+        int | None,
+        Option(
+            "Threads. Default: the cores this process may use.",
+            ("score", "validate", "fit"),
+            flags=("--jobs", "-j"),
+            minimum=1,
+            maximum=_MAX_JOBS,
+            is_recorded=True,
+        ),
+    ] = None
+    input_format: Annotated[
+        Format | None,
+        Option(
+            "csv, csv.gz, csv.zst or parquet, whatever the inputs are called.",
+            ("score", "validate"),
+            panel=DATA,
+            type=str,
+            parse=_format,
+        ),
+    ] = None
+    output_format: Annotated[
+        Format | None,
+        Option("csv, csv.gz, csv.zst or parquet, whatever OUTPUT is called.", panel=DATA, type=str, parse=_format),
+    ] = None
+    resume: Annotated[
+        bool,
+        Option(
+            "Skip inputs whose predictions in the output folder are made and up to date.", panel=MANY, is_recorded=True
+        ),
+    ] = False
+    shard: Annotated[
+        Shard | None,
+        Option(
+            "Take part I of N of the input files, I from 0: I/N, or auto in a Kubernetes Indexed Job.",
+            panel=MANY,
+            type=str,
+            parse=_shard,
+            is_recorded=True,
+        ),
+    ] = None
+    wait: Annotated[
+        float, Option("Seconds to wait for another run of the same output.", panel=MANY, parse=_finite, minimum=0)
+    ] = 0
+    detailed: bool = False
+    progress: Progress | None = None
+
+    @classmethod
+    def of(cls, **given: Any) -> RunOptions:
+        """Return options as a program gives them: a number, a word or a path in place of what it stands for.
+
+        Raises
+        ------
+        UsageError
+            A value is mistyped, or makes no sense.
+        """
+        if given.get("jobs") is not None and given["jobs"] < 1:
+            raise UsageError(f"jobs {given['jobs']}: there is at least 1.")
+        if given.get("max_psi") is not None and not given["max_psi"] >= 0:
+            raise UsageError(f"max_psi {given['max_psi']}: it is a number, 0 or more.")
+        for name in ("input_format", "output_format"):
+            if given.get(name) is not None:
+                given[name] = one_of(FORMATS, given[name], name)
+        if not isinstance(limit := given.get("max_rejects", RejectLimit()), RejectLimit):
+            given["max_rejects"] = RejectLimit.parse(str(limit))
+        if isinstance(given.get("keep"), str):
+            given["keep"] = [given["keep"]]
+        if isinstance(given.get("shard"), str):
+            given["shard"] = Shard.parse(given["shard"])
+        return cls(**given)
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are not as they are by default."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    @property
+    def threads(self) -> int:
+        """How many threads work."""
+        if self.jobs is not None:
+            return self.jobs
+        from joblib import cpu_count
+
+        return int(cpu_count())
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what the run report says of the options."""
+        return self._as_json(lambda option: option.is_recorded) | {"jobs": self.threads}
+
+    def recipe(self) -> dict[str, Any]:
+        """Return all options that shape an output, beside its format."""
+        return self._as_json(lambda option: option.shapes_output)
+
+    def _as_json(self, is_wanted: Callable[[Option], bool]) -> dict[str, Any]:
+        return {name: _json(getattr(self, name)) for name, option in DECLARED.items() if is_wanted(option)}
+
+
+DECLARED: dict[str, Option] = {
+    name: option
+    for name, hint in get_type_hints(RunOptions, include_extras=True).items()
+    for option in getattr(hint, "__metadata__", ())
+}
+"""What is declared of each option, by its name, in the order of help and reports."""
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, RejectLimit | Shard):
+        return str(value)
+    return list(value) if isinstance(value, tuple | list) else value

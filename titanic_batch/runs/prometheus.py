@@ -5,51 +5,30 @@ Every metric has the job's output as a label, so that the files of several jobs 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from titanic_batch.runs.exit_codes import DONE
 
 if TYPE_CHECKING:
     from titanic_batch.scoring.drift import Drift, Shift
 
-
 LAST_SUCCESS = "titanic_last_success_timestamp_seconds"
 
-_HELP = {
-    "titanic_last_run_timestamp_seconds": "When the last run ended, in seconds since 1970.",
-    LAST_SUCCESS: "When the last run ended that succeeded, in seconds since 1970.",
-    "titanic_last_run_duration_seconds": "How long the last run took.",
-    "titanic_last_run_exit_code": "Exit code of the last run; 0 is success.",
-    "titanic_last_run_rows": "Rows of the last run, by what became of them.",
-    "titanic_last_run_broken_rules": "Rows of the last run that break a rule; one may break several.",
-    "titanic_last_run_psi": "How far rows moved from the training rows, as a PSI; of many files, the furthest.",
-    "titanic_last_run_psi_by_chance": "The PSI that chance alone makes of so many rows in one run of a thousand.",
-    "titanic_last_run_unseen_share": "Share of rows with a value that no training row has; of many files, the highest.",
-    "titanic_last_run_missing_share": "Share of missing values in a column; of many files, the highest.",
-}
 
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """What there is to tell of a run.
 
-def as_prometheus(
-    labels: Mapping[str, str],
-    *,
-    exit_code: int,
-    ended: float,
-    seconds: float,
-    rows: Mapping[str, int],
-    rules: Mapping[tuple[str, str | None], int],
-    drifts: Sequence[Drift] = (),
-    old: str = "",
-) -> str:
-    """Return the metrics of a run.
-
-    Parameters
+    Attributes
     ----------
-    labels
-        What tells this job from others.
     exit_code
-        How the run ended.
+        How it ended.
     ended
         When, in seconds since 1970.
     seconds
@@ -60,25 +39,45 @@ def as_prometheus(
         Rows that break a rule, by rule and column (None: the whole row).
     drifts
         How rows compare with those of the fit, one for each file of predictions.
+    """
+
+    exit_code: int
+    ended: float
+    seconds: float
+    rows: Mapping[str, int]
+    rules: Mapping[tuple[str, str | None], int]
+    drifts: Sequence[Drift] = ()
+
+
+def exposition(run: LastRun, labels: Mapping[str, str], old: str = "") -> str:
+    """Return the metrics of a run.
+
+    Parameters
+    ----------
+    run
+        What to tell.
+    labels
+        What tells this job from others.
     old
         The metrics that will be replaced, for when a run succeeded before this one.
     """
-    success = repr(ended) if exit_code == DONE else _value(LAST_SUCCESS, labels, old)
-    samples: dict[str, list[tuple[Mapping[str, str], str]]] = {
-        "titanic_last_run_timestamp_seconds": [({}, repr(ended))],
-        LAST_SUCCESS: [] if success is None else [({}, success)],
-        "titanic_last_run_duration_seconds": [({}, repr(seconds))],
-        "titanic_last_run_exit_code": [({}, str(exit_code))],
-        "titanic_last_run_rows": [({"outcome": outcome}, str(count)) for outcome, count in rows.items()],
-        "titanic_last_run_broken_rules": [
-            ({"rule": rule, "column": column or ""}, str(count)) for (rule, column), count in rules.items()
-        ],
-        **_drift_samples(drifts),
-    }
-    return "".join(f"{line}\n" for line in _lines(labels, samples))
+    metrics = _Metrics({name: _utf8(value) for name, value in labels.items()})
+    metrics.add("titanic_last_run_timestamp_seconds", "When the last run ended, in seconds since 1970.", run.ended)
+    success = run.ended if run.exit_code == DONE else _last_success(old, metrics.labels)
+    if success is not None:
+        metrics.add(LAST_SUCCESS, "When the last run ended that succeeded, in seconds since 1970.", success)
+    metrics.add("titanic_last_run_duration_seconds", "How long the last run took.", run.seconds)
+    metrics.add("titanic_last_run_exit_code", "Exit code of the last run; 0 is success.", run.exit_code)
+    for outcome, count in run.rows.items():
+        metrics.add("titanic_last_run_rows", "Rows of the last run, by what became of them.", count, outcome=outcome)
+    for (rule, column), count in run.rules.items():
+        described = "Rows of the last run that break a rule; one may break several."
+        metrics.add("titanic_last_run_broken_rules", described, count, rule=rule, column=column or "")
+    _add_drifts(metrics, run.drifts)
+    return generate_latest(metrics.registry).decode()
 
 
-def _drift_samples(drifts: Sequence[Drift]) -> dict[str, list[tuple[Mapping[str, str], str]]]:
+def _add_drifts(metrics: _Metrics, drifts: Sequence[Drift]) -> None:
     worst: dict[str, Shift] = {}
     missing: dict[str, float] = {}
     for drift in drifts:
@@ -87,35 +86,46 @@ def _drift_samples(drifts: Sequence[Drift]) -> dict[str, list[tuple[Mapping[str,
                 worst[shift.name] = shift
         for part in drift.missing:
             missing[part.column] = max(part.share, missing.get(part.column, 0.0))
-    return {
-        "titanic_last_run_psi": [({"of": name}, repr(shift.psi)) for name, shift in worst.items()],
-        "titanic_last_run_psi_by_chance": [({"of": name}, repr(shift.chance)) for name, shift in worst.items()],
-        "titanic_last_run_unseen_share": [({"of": name}, repr(shift.unseen)) for name, shift in worst.items()],
-        "titanic_last_run_missing_share": [({"column": name}, repr(share)) for name, share in missing.items()],
-    }
+    for name, shift in worst.items():
+        described = "How far rows moved from the training rows, as a PSI; of many files, the furthest."
+        metrics.add("titanic_last_run_psi", described, shift.psi, of=name)
+        described = "The PSI that chance alone makes of so many rows in one run of a thousand."
+        metrics.add("titanic_last_run_psi_by_chance", described, shift.chance, of=name)
+        described = "Share of rows with a value that no training row has; of many files, the highest."
+        metrics.add("titanic_last_run_unseen_share", described, shift.unseen, of=name)
+    for name, share in missing.items():
+        described = "Share of missing values in a column; of many files, the highest."
+        metrics.add("titanic_last_run_missing_share", described, share, column=name)
 
 
-def _lines(labels: Mapping[str, str], samples: Mapping[str, list[tuple[Mapping[str, str], str]]]) -> Iterator[str]:
-    for name, values in samples.items():
-        if values:
-            yield f"# HELP {name} {_HELP[name]}"
-            yield f"# TYPE {name} gauge"
-        for more, value in values:
-            yield f"{_series(name, {**labels, **more})} {value}"
+class _Metrics:
+    """Gauges that share some labels."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self.labels = labels
+        self.registry = CollectorRegistry()
+        self._gauges: dict[str, Gauge] = {}
+
+    def add(self, name: str, described: str, value: float, **labels: str) -> None:
+        """Set a gauge, whose labels are those that all share and its own."""
+        names = [*self.labels, *labels]
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, described, names, registry=self.registry)
+        self._gauges[name].labels(**self.labels, **labels).set(value)
 
 
-def _series(name: str, labels: Mapping[str, str]) -> str:
-    told = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels.items())
-    return f"{name}{{{told}}}"
+def _last_success(text: str, labels: Mapping[str, str]) -> float | None:
+    """Return when a job last succeeded, as metrics of ours tell; None where they don't, or are damaged."""
+    try:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == LAST_SUCCESS and sample.labels == labels:
+                    return float(sample.value)
+    except ValueError:
+        pass
+    return None
 
 
-def _value(name: str, labels: Mapping[str, str], text: str) -> str | None:
-    """Return the value that a metric has in a file of ours."""
-    match = re.search(rf"^{re.escape(_series(name, labels))} ([0-9.e+]+)$", text, re.MULTILINE)
-    return match[1] if match else None
-
-
-def _escaped(value: str) -> str:
-    # What can't be told as UTF-8 is told in ASCII: a file's name may be any bytes.
-    value = value.encode(errors="backslashreplace").decode()
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+def _utf8(text: str) -> str:
+    """Return text with what is not UTF-8, which a file's name may hold, as escapes."""
+    return text.encode(errors="backslashreplace").decode()

@@ -21,15 +21,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from titanic_batch.errors import TitanicError
-from titanic_batch.runs import prometheus as metrics
 from titanic_batch.runs.exit_codes import DATA_BROKE_THE_CONTRACT, DONE, INTERRUPTED, TERMINATED, code_of
 from titanic_batch.version import __version__
 from titanic_batch.writing import stopping
-from titanic_batch.writing.publishing import Publication, check_creatable, writing
+from titanic_batch.writing.publishing import Publication, check_creatable
 
 if TYPE_CHECKING:
     from titanic_batch.checking.contract import Contract
-    from titanic_batch.runs.folders import Unit
+    from titanic_batch.runs.folders import FolderItem
+    from titanic_batch.runs.options import RunOptions
     from titanic_batch.runs.report import RunReport
 
 
@@ -65,11 +65,11 @@ class RunRecord:
         None until it is loaded.
     contract : Contract or None
         What rows were judged by.
-    options : dict
-        Further options that shaped the run, by name.
+    options : RunOptions or None
+        The options of the run; None until they are known.
     single : RunReport or None
         How a run went that writes one output; None until it begins.
-    units : list of Unit or None
+    items : list of FolderItem or None
         What a run does that writes a folder, one for each input.
     """
 
@@ -83,9 +83,9 @@ class RunRecord:
     ) -> None:
         self.model: ModelUsed | None = None
         self.contract: Contract | None = None
-        self.options: dict[str, Any] = {}
+        self.options: RunOptions | None = None
         self.single: RunReport | None = None
-        self.units: list[Unit] | None = None
+        self.items: list[FolderItem] | None = None
         self.seconds: dict[str, float] = {}
         self.exit_code: int | None = None
         self._output = output
@@ -96,13 +96,13 @@ class RunRecord:
         self._started = datetime.now(UTC) - timedelta(seconds=time.perf_counter() - began)
         self._ending = threading.Lock()
 
-    def begin(self, units: list[Unit]) -> None:
+    def begin(self, items: list[FolderItem]) -> None:
         """Note what will be made of the inputs, where each is a job of its own."""
-        self.units = units
+        self.items = items
 
-    def loaded(self, model: ModelUsed) -> None:
+    def loaded(self, source: str, sha256: str | None) -> None:
         """Note which model is used, and that from here on the time is the run's own."""
-        self.model = model
+        self.model = ModelUsed(source, sha256)
         self.seconds["load"] = time.perf_counter() - self._began
 
     def check_creatable(self) -> None:
@@ -119,8 +119,8 @@ class RunRecord:
     @property
     def reports(self) -> list[RunReport]:
         """How each part of the run went."""
-        if self.units is not None:
-            return [unit.report for unit in self.units]
+        if self.items is not None:
+            return [item.report for item in self.items]
         return [] if self.single is None else [self.single]
 
     def end(self, exit_code: int, message: str | None = None) -> list[TitanicError]:
@@ -151,9 +151,8 @@ class RunRecord:
             with Publication(_WAIT_SECONDS) as publication:
                 for name in filter(None, names):
                     text = self.as_prometheus() if name == self._metrics else self.as_json()
-                    file = publication.add(name)
-                    with writing(file.name):
-                        file.file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
+                    # A file's name need not be UTF-8.
+                    publication.add(name).file.write(text.encode(errors="backslashreplace"))
                 publication.publish()
         except TitanicError as error:
             return [error]
@@ -161,6 +160,8 @@ class RunRecord:
 
     def as_prometheus(self) -> str:
         """Return the record as metrics; when the job last succeeded is taken from those it will replace."""
+        from titanic_batch.runs.prometheus import LastRun, exposition  # few runs are asked for metrics
+
         assert self.exit_code is not None  # noqa: S101  # it has ended
         old = ""
         with suppress(OSError):
@@ -168,19 +169,18 @@ class RunRecord:
                 with open(self._metrics, encoding="utf-8", errors="replace") as file:
                     old = file.read()
         labels = {"output": "stdout" if self._output == "-" else self._output}
-        if shard := self.options.get("shard"):
-            labels["shard"] = shard
+        if self.options is not None and self.options.shard is not None:
+            labels["shard"] = str(self.options.shard)
         rows = self._rows()
-        return metrics.as_prometheus(
-            labels,
+        run = LastRun(
             exit_code=self.exit_code,
             ended=time.time(),
             seconds=self.seconds["total"],
             rows={"scored": rows["scored"], "rejected": rows["rejected"]},
             rules=self._rules(),
             drifts=[report.drift for report in self.reports if report.drift is not None],
-            old=old,
         )
+        return exposition(run, labels, old)
 
     def as_json(self) -> str:
         """Return the record as a JSON object."""
@@ -204,7 +204,7 @@ class RunRecord:
             "schema": None
             if self.contract is None
             else {"version": self.contract.version, "digest": self.contract.digest},
-            "options": {"output": self._output, **self.options},
+            "options": {"output": self._output, **({} if self.options is None else self.options.recorded())},
             "versions": {
                 "titanic-batch": __version__,
                 "python": platform.python_version(),
@@ -236,8 +236,8 @@ class RunRecord:
         return {stage: round(spent[stage], 6) for stage in ("load", "open", "score", "write", "publish", "total")}
 
     def _inputs(self) -> list[dict[str, Any]]:
-        if self.units is not None:
-            return [_unit(unit) for unit in self.units]
+        if self.items is not None:
+            return [_item(item) for item in self.items]
         return [asdict(file) for report in self.reports for file in report.inputs]
 
     def _predictions(self) -> dict[str, Any] | None:
@@ -258,27 +258,27 @@ class RunRecord:
         }
 
 
-def exit_code_of(unit: Unit) -> int | None:
-    """Return the exit code that a unit alone would lead to; None where the run ended before it."""
-    if unit.error is not None:
-        return code_of(unit.error)
-    if unit.report.failure is not None:
+def exit_code_of(item: FolderItem) -> int | None:
+    """Return the exit code that an item alone would lead to; None where the run ended before it."""
+    if item.error is not None:
+        return code_of(item.error)
+    if item.report.failure is not None:
         return DATA_BROKE_THE_CONTRACT
-    return DONE if unit.skipped or unit.report.output is not None else None
+    return DONE if item.is_done else None
 
 
-def _unit(unit: Unit) -> dict[str, Any]:
-    code, report = exit_code_of(unit), unit.report
+def _item(item: FolderItem) -> dict[str, Any]:
+    code, report = exit_code_of(item), item.report
     (file,) = report.inputs or (None,)
     return {
-        "name": unit.source.name,
-        "format": unit.source.format,
+        "name": item.source.name,
+        "format": item.source.format,
         "bytes": file and file.bytes,
         "sha256": file and file.sha256,
-        "output": unit.output,
-        "status": "skipped" if unit.skipped else _status(code) if code is not None else "not done",
+        "output": item.output,
+        "status": "skipped" if item.skipped else _status(code) if code is not None else "not done",
         "exit_code": code,
-        "message": unit.failure,
+        "message": item.failure,
         "rows": {"in": report.rows, "scored": report.accepted, "rejected": report.rejected},
         "drift": _drift(report),
     }

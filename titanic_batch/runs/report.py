@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from titanic_batch.checking.judging import JudgedBlock
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.sources import Source
-from titanic_batch.runs.options import RejectLimit
+from titanic_batch.runs.options import RunOptions
 from titanic_batch.scoring.drift import Drift
 from titanic_batch.writing.publishing import PublishedFile
 
@@ -127,14 +127,17 @@ class RunReport:
                 value = block.value(row, problem.column) if self.with_values else None
                 rule.first_rows.append(BrokenRow(block.table.source.name, row + block.first_row, value))
 
-    def close(self, limit: RejectLimit, min_rows: int) -> None:
-        """Check the sums, and what the data had to be."""
+    def close(self, options: RunOptions) -> None:
+        """Check the sums, and what the options ask of the data: its rejects and rows, and how far it moved."""
         if self.rows != self.accepted + self.rejected:
             raise AssertionError(f"{self.rows} rows in, but {self.accepted} accepted and {self.rejected} rejected")
         self.rules.sort(key=lambda rule: (-rule.rows, rule.rule, rule.column or ""))
+        limit = options.max_rejects
         if limit.is_passed(self.rejected, self.rows):
             broken = ", ".join(f"{rule.rule} {rule.column or 'row'}: {rule.rows}" for rule in self.rules)
             self.failure = f"{self.rejected} of {self.rows} rows rejected, {limit} allowed ({broken})"
-        elif self.rows < min_rows:
-            self.failure = f"{self.rows} rows, at least {min_rows} expected"
+        elif self.rows < options.min_rows:
+            self.failure = f"{self.rows} rows, at least {options.min_rows} expected"
             self.too_few = True
+        elif self.drift is not None and options.max_psi is not None:
+            self.failure = self.drift.describe(options.max_psi)

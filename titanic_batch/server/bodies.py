@@ -26,6 +26,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
 from titanic_batch.server.media import ARROW, CSV, JSON, Limits
 from titanic_batch.writing.tables import TableWriter
@@ -188,7 +189,7 @@ def form_data(parts: Iterable[tuple[str, str, bytes]], boundary: str) -> bytes:
 
 
 def _opened(kind: Format, content: bytes) -> InputTable:
-    return InputTable(Source(_NAME, kind, io.BytesIO(content)))
+    return open_table(Source(_NAME, kind, io.BytesIO(content)))
 
 
 def _within(parquet: bytes, limits: Limits) -> bytes:

@@ -79,8 +79,8 @@ class ServedModel:
         self.model = model
         self._scorer = Scorer(model.pipeline)
         self._rows = RowScorer(self._scorer, tuple(CONTRACT.types))
-        self._columns = PredictedColumns(LABEL, self._scores, provenance=model.provenance)
-        self._schema = self._columns.schema(CONTRACT, [], "parquet")
+        self._columns = PredictedColumns(CONTRACT, LABEL, self._scores, provenance=model.provenance)
+        self._schema = self._columns.schema([], "parquet")
         self._key = list(CONTRACT.types).index(CONTRACT.key)
         example = pa.Table.from_pylist([CONTRACT.example()], pa.schema(list(CONTRACT.types.items())))
         self._scorer.score(example)

@@ -16,7 +16,7 @@ def is_folder(output: str) -> bool:
     return output.endswith(os.sep) or os.path.isdir(output)
 
 
-def check_names(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
+def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
     """Check that no file is written that is read, or written as two things.
 
     Raises

@@ -23,21 +23,32 @@ Scores = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
 
 @dataclass(frozen=True, slots=True)
 class PredictedColumns:
-    """What a row of predictions holds: its key, the columns to keep, the label and the probability.
+    """What a row of predictions consists of: its key, the columns to keep, the label and the probability.
 
-    ``label`` names the predicted column. ``provenance`` goes into Parquet's metadata. ``drift`` tells how the rows that
-    were scored since its last call compare with those of the fit, and ``max_psi`` how far they may have moved: a run
-    that passes it fails.
+    Attributes
+    ----------
+    contract
+        What accepted rows are like.
+    label
+        The name of the predicted column.
+    scores
+        What makes labels and probabilities of accepted rows.
+    keep
+        Columns to carry over.
+    provenance
+        What goes into Parquet's metadata.
+    drift
+        Returns how the rows that were scored since its last call compare with those of the fit, where that is known.
     """
 
+    contract: Contract
     label: str
     scores: Scores
     keep: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     drift: Callable[[], Drift | None] = lambda: None
-    max_psi: float | None = None
 
-    def check_names(self, contract: Contract) -> None:
+    def require_distinct_names(self) -> None:
         """Check that no column would be written twice.
 
         Raises
@@ -45,24 +56,26 @@ class PredictedColumns:
         UsageError
             A column to keep is one that is written anyway.
         """
-        written = [contract.key, *self.keep, self.label, PROBABILITY]
+        written = [self.contract.key, *self.keep, self.label, PROBABILITY]
         if twice := {name for name in written if written.count(name) > 1}:
             raise UsageError(f"{', '.join(sorted(twice))} is written anyway, or kept twice: leave it out of --keep.")
 
-    def schema(self, contract: Contract, tables: Sequence[InputTable], output_format: Format) -> pa.Schema:
+    def schema(self, tables: Sequence[InputTable], output_format: Format) -> pa.Schema:
         """Return the schema of predictions.
 
         Kept columns are as they stand in the tables, but text is no longer codes or views; they are text where the
         tables differ, or where a CSV has no form for them.
         """
-        fields = [(contract.key, contract.types[contract.key])]
+        types = self.contract.types
+        fields = [(self.contract.key, types[self.contract.key])]
         for name in self.keep:
-            kinds = {contract.types.get(name) or table.type_of(name) for table in tables}
-            kind = kinds.pop() if len(kinds) == 1 else pa.string()
-            stays = (
-                is_plain(kind) if output_format != "parquet" else pa.types.is_large_string(kind) or not is_text(kind)
-            )
-            fields.append((name, kind if stays else pa.string()))
+            found = {types.get(name) or table.type_of(name) for table in tables}
+            arrow_type = found.pop() if len(found) == 1 else pa.string()
+            if output_format == "parquet":
+                stays = pa.types.is_large_string(arrow_type) or not is_text(arrow_type)
+            else:
+                stays = is_plain(arrow_type)
+            fields.append((name, arrow_type if stays else pa.string()))
         fields += [(self.label, pa.int8()), (PROBABILITY, pa.float64())]
         return pa.schema(fields, metadata=dict(self.provenance))
 
@@ -73,5 +86,7 @@ class PredictedColumns:
         return pa.table([*carried, labels, probabilities], schema=schema)
 
 
-def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    return column if column.type == kind else as_text(column) if pa.types.is_string(kind) else column.cast(kind)
+def _as(column: pa.ChunkedArray, arrow_type: pa.DataType) -> pa.ChunkedArray:
+    if column.type == arrow_type:
+        return column
+    return as_text(column) if pa.types.is_string(arrow_type) else column.cast(arrow_type)

@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Self, cast
+from typing import Any, Self, cast
 
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
 from titanic_batch.writing import stopping
@@ -60,8 +60,8 @@ class Output:
 
     Attributes
     ----------
-    file : BinaryIO
-        Where its content goes.
+    file : io.RawIOBase
+        Where its content goes. A failure to write there is a `TransferError` that names this output.
     name : str
         What messages call it.
     is_stream : bool
@@ -90,7 +90,7 @@ class Output:
             self._target = target
             self._descriptor = _open_descriptor(target, self.name)
             # Little stays in memory: there may be no folder for temporary files. Closed by publish() or discard().
-            self.file: BinaryIO = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
+            self._content = cast(io.BufferedRandom, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
         else:
             self._target = os.path.realpath(target)
             if os.path.isdir(self._target):
@@ -101,6 +101,7 @@ class Output:
                 if time.monotonic() >= deadline:
                     raise OutputBusyError(f"{self.name} is being written by another run: try again later.")
                 time.sleep(_POLL_SECONDS)
+        self.file = _Content(self._content, self.name)
 
     def _lock(self, hidden: str, mode: int) -> bool:
         """Take the hidden file, empty, unless another run has it."""
@@ -111,7 +112,7 @@ class Output:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     # The run that held the lock may have renamed the file, or removed it, while we opened it.
                     if _is_at(descriptor, hidden):
-                        self.file = os.fdopen(os.dup(descriptor), "w+b")
+                        self._content = os.fdopen(os.dup(descriptor), "w+b")
                         self._hidden = hidden
                         _unpublished.add(self)
                         self._clear(mode)
@@ -124,9 +125,9 @@ class Output:
     def _clear(self, mode: int) -> None:
         """Make the hidden file as a new one: a killed run may have left content, and open to more people."""
         try:
-            os.ftruncate(self.file.fileno(), 0)
-            if (left := stat.S_IMODE(os.fstat(self.file.fileno()).st_mode)) & ~mode:
-                os.fchmod(self.file.fileno(), left & mode)
+            os.ftruncate(self._content.fileno(), 0)
+            if (left := stat.S_IMODE(os.fstat(self._content.fileno()).st_mode)) & ~mode:
+                os.fchmod(self._content.fileno(), left & mode)
         except OSError:
             self.discard()
             raise
@@ -149,19 +150,19 @@ class Output:
         ------
         TransferError
         """
-        with writing(self.name):
-            self.file.flush()
+        with _writing(self.name):
+            self._content.flush()
             if not self.is_stream and not self._withdrawn:
-                os.fsync(self.file.fileno())
+                os.fsync(self._content.fileno())
 
     def described(self, *, digest: bool) -> PublishedFile:
         """Return what the content is, once it is finished."""
-        with writing(self.name):
-            size = self.file.seek(0, os.SEEK_END)
+        with _writing(self.name):
+            size = self._content.seek(0, os.SEEK_END)
             sha256 = None
             if digest:
-                self.file.seek(0)
-                sha256 = hashlib.file_digest(cast(io.BufferedRandom, self.file), "sha256").hexdigest()
+                self._content.seek(0)
+                sha256 = hashlib.file_digest(self._content, "sha256").hexdigest()
         return PublishedFile(self.name, size, sha256)
 
     def withdraw(self) -> None:
@@ -180,7 +181,7 @@ class Output:
         ------
         TransferError
         """
-        with writing(self.name):
+        with _writing(self.name):
             if self._hidden is None:
                 self._emit()
             elif self._withdrawn:
@@ -193,29 +194,52 @@ class Output:
                 self._hidden = None
                 _unpublished.discard(self)
                 _sync_folder(os.path.dirname(self._target))
-            self.file.close()
+            self._content.close()
 
     def _emit(self) -> None:
-        self.file.seek(0)
+        self._content.seek(0)
         if self._descriptor == 1:
-            shutil.copyfileobj(self.file, sys.stdout.buffer)
+            shutil.copyfileobj(self._content, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
             place = self._target if self._descriptor is None else os.dup(self._descriptor)
             with open(place, "wb") as stream:
-                shutil.copyfileobj(self.file, stream)
+                shutil.copyfileobj(self._content, stream)
 
     def discard(self) -> None:
         """Leave no trace of what was not published. Does nothing after `publish`."""
         if self._hidden is not None:
             # As long as we have it open nobody else can own it, so what stands there is ours or not there.
             with suppress(OSError, ValueError):
-                if _is_at(self.file.fileno(), self._hidden):
+                if _is_at(self._content.fileno(), self._hidden):
                     os.unlink(self._hidden)
             self._hidden = None
             _unpublished.discard(self)
         with suppress(OSError):  # closing writes what is buffered, for which the disk may have no room
-            self.file.close()
+            self._content.close()
+
+
+class _Content(io.RawIOBase):
+    """The file that an output's content goes to. Closing it leaves the output open."""
+
+    def __init__(self, file: io.BufferedRandom, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        with _writing(self._name):
+            return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            with _writing(self._name):
+                self._file.flush()
 
 
 class Publication:
@@ -324,14 +348,25 @@ def clear_left_behind(folder: str) -> None:
 
 
 @contextmanager
-def writing(name: str) -> Iterator[None]:
-    """Turn a fault in writing ``name`` into a `TransferError`; a closed pipe stays what it is."""
+def _writing(name: str) -> Iterator[None]:
+    """Turn a failure to write ``name`` into a `TransferError`; a closed pipe stays what it is."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise _failed(name, error) from None
+
+
+def append_text(name: str, text: str) -> None:
+    """Append text, as UTF-8, to a file that others append to as well.
+
+    Raises
+    ------
+    TransferError
+    """
+    with _writing(name), open(name, "a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
 
 
 def is_stream(path: str) -> bool:

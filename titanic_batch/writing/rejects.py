@@ -6,17 +6,16 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import BinaryIO, Self
+from typing import Self
 
 import pyarrow as pa
-import pyarrow.csv
 
 from titanic_batch.checking.judging import JudgedBlock
 from titanic_batch.reading.escapes import escape, printable
 from titanic_batch.reading.formats import OWN_PREFIX, Format, format_of
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.writing.publishing import PRIVATE, Publication, writing
-from titanic_batch.writing.tables import TableWriter
+from titanic_batch.writing.publishing import PRIVATE, Publication
+from titanic_batch.writing.tables import TableWriter, Writable
 
 REJECT_SOURCE = f"{OWN_PREFIX}source"
 REJECT_ROW = f"{OWN_PREFIX}row"
@@ -38,7 +37,7 @@ class RejectsWriter:
         The columns of all sources.
     """
 
-    def __init__(self, file: BinaryIO, file_format: Format, columns: Sequence[str]) -> None:
+    def __init__(self, file: Writable, file_format: Format, columns: Sequence[str]) -> None:
         self._columns = columns
         self._schema = pa.schema(
             [
@@ -104,35 +103,46 @@ def reasons_of(block: JudgedBlock) -> list[list[dict[str, str | None]]]:
 
 
 class RejectsFile:
-    """The rejects file of a run, if it has one."""
+    """The rejects file of a run, if it has one.
+
+    Parameters
+    ----------
+    name
+        The file; without one nothing is written.
+    publication
+        What publishes it, before all else: whoever finds new predictions finds the rejects that belong to them.
+
+    Raises
+    ------
+    OutputBusyError, OutputError, TransferError
+        It can't be created.
+    UsageError
+        Its name tells no format.
+    """
 
     def __init__(self, name: str | None, publication: Publication) -> None:
         self._name = name
+        self._writer: RejectsWriter | None = None
         if name is not None:
-            with writing(name):
-                self._format = format_of(name, "a rejects file so called")
-                # Whoever finds new predictions finds the rejects that belong to them.
-                self._output = publication.add(name, PRIVATE, first=True)
+            self._format = format_of(name, "a rejects file so called")
+            self._output = publication.add(name, PRIVATE, first=True)
 
     def begin(self, tables: Sequence[InputTable], stack: ExitStack) -> None:
-        """Write the header, which needs the columns of all tables."""
+        """Write the header, which needs the columns of all tables; ``stack`` lets go of the file."""
         if self._name is not None:
             columns = list(dict.fromkeys(column for table in tables for column in table.names))
-            with writing(self._name):
-                self._writer = stack.enter_context(RejectsWriter(self._output.file, self._format, columns))
+            self._writer = stack.enter_context(RejectsWriter(self._output.file, self._format, columns))
 
     def write(self, block: JudgedBlock) -> None:
         """Write the rejected rows of a block."""
-        if self._name is not None:
-            with writing(self._name):
-                self._writer.write(block)
+        if self._writer is not None:
+            self._writer.write(block)
 
     def close(self, rejected: int, *, if_any: bool) -> str | None:
         """Make the file ready to be published, and return its name; or to be removed, without any rejects."""
-        if self._name is None:
+        if self._writer is None:
             return None
-        with writing(self._name):
-            self._writer.close()
+        self._writer.close()
         if rejected or not if_any:
             return self._name
         self._output.withdraw()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from contextlib import suppress
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from titanic_batch.errors import TransferError
 from titanic_batch.reading.escapes import unescape
 from titanic_batch.reading.formats import COMPRESSION, Format
 
 ROW_GROUP_ROWS = 2**18
+
+Writable: TypeAlias = BinaryIO | io.RawIOBase
 
 
 class TableWriter:
@@ -25,7 +28,7 @@ class TableWriter:
     `columns.escape` left it: a CSV gets the bytes that it stood for.
     """
 
-    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema, *, escaped: bool = False) -> None:
+    def __init__(self, file: Writable, file_format: Format, schema: pa.Schema, *, escaped: bool = False) -> None:
         self._open = True
         if file_format == "parquet":
             self._rows: _ParquetRows | _CsvRows = _ParquetRows(file, schema)
@@ -47,12 +50,12 @@ class TableWriter:
 
     def __exit__(self, *_: object) -> None:
         # The library's writers would write to the file once more when they are collected.
-        with suppress(OSError, ValueError):
+        with suppress(TransferError, OSError, ValueError):
             self.close()
 
 
 class _CsvRows:
-    def __init__(self, file: BinaryIO, file_format: Format, schema: pa.Schema, escaped: bool) -> None:
+    def __init__(self, file: Writable, file_format: Format, schema: pa.Schema, escaped: bool) -> None:
         self._compressed = None
         if codec := COMPRESSION.get(file_format):
             self._compressed = pa.CompressedOutputStream(pa.PythonFile(_KeptOpen(file), "w"), codec)
@@ -76,7 +79,7 @@ class _CsvRows:
 
 
 class _ParquetRows:
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, file: Writable, schema: pa.Schema) -> None:
         # Ids hardly repeat and rise: their differences are small. All else repeats, so a dictionary says most of it.
         ids = [field.name for field in schema if pa.types.is_int64(field.type)]
         self._parquet = pq.ParquetWriter(
@@ -107,7 +110,7 @@ class _ParquetRows:
 class _KeptOpen(io.RawIOBase):
     """Passes on what is written, and leaves the file open when it is closed."""
 
-    def __init__(self, file: BinaryIO | pa.NativeFile) -> None:
+    def __init__(self, file: Writable | pa.NativeFile) -> None:
         self._file = file
 
     def writable(self) -> bool:

@@ -1,37 +1,40 @@
-"""What a person reads at the end of a command, as lines of text."""
+"""``titanic inspect``: what a model is, and how it differs from another."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from titanic_batch.errors import ModelError
+import typer
+
+from titanic_batch.cli.console import write_text
+from titanic_batch.cli.options import named
+from titanic_batch.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from titanic_batch.models.artifact import Artifact
-    from titanic_batch.models.evaluation import Comparison, Estimate, Evaluation
-    from titanic_batch.runs.fit import FitReport
 
 
-def fit_text(report: FitReport) -> str:
-    """Return how good a new model is, and where it is."""
-    rows = [("10-fold cross-validation", report.cross_validation)]
-    if report.holdout is not None:
-        rows.append(("holdout", report.holdout))
-    lines = [f"{'evaluated by':<26}{'rows':>6}  {'accuracy':<24}{'log loss':>8}{'Brier':>8}"]
-    lines += [_evaluation_line(name, evaluation) for name, evaluation in rows]
-    if report.found:
-        lines += [f"chosen: {', '.join(f'{name} {value}' for name, value in sorted(report.found.items()))}"]
-    if report.comparisons:
-        from titanic_batch.models.evaluation import FOLDS, REPEATS  # whoever inspects needs no scikit-learn
+def inspect(
+    model: Annotated[str, typer.Argument(help="A model file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole manifest as JSON.")] = False,
+    diff: Annotated[
+        str | None,
+        typer.Option(callback=named, help="Print what is otherwise in this other model.", show_default=False),
+    ] = None,
+) -> None:
+    """Print what a model is, what it needs and how good it is, without building it."""
+    from titanic_batch.models.artifact import read_artifact
 
-        lines += [f"the old model and the new, each refitted on the same {FOLDS * REPEATS} folds:"]
-        lines += [_comparison_line(comparison) for comparison in report.comparisons]
-    if report.failure is None:
-        lines += [f"saved: {report.output}"]
-        lines += [f"report: {report.html}"] if report.html else []
-    return "\n".join(lines)
+    if as_json and diff is not None:
+        raise UsageError("--json and --diff don't go together: --diff compares by name.")
+    artifact = read_artifact(model)
+    if diff is not None:
+        text = difference_text(artifact, read_artifact(diff))
+    else:
+        text = (artifact_json if as_json else artifact_text)(artifact)
+    write_text(f"{text}\n")
 
 
 def artifact_text(artifact: Artifact) -> str:
@@ -71,26 +74,6 @@ def _aligned(lines: Sequence[tuple[str, str]]) -> str:
     lines = [(_short(name), value) for name, value in lines]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
-
-
-def _evaluation_line(name: str, evaluation: Evaluation) -> str:
-    accuracy, log_loss, brier = (evaluation.metrics[name] for name in ("accuracy", "log_loss", "brier_score"))
-    return f"{name:<26}{evaluation.rows:>6}  {_interval(accuracy):<24}{log_loss.value:>8.4f}{brier.value:>8.4f}"
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f} ({estimate.low:.3f}-{estimate.high:.3f})"
-
-
-def _comparison_line(comparison: Comparison) -> str:
-    difference = comparison.difference
-    direction = "better" if comparison.is_better else "worse"
-    verdict = f"{direction}, and not by chance" if comparison.is_real else "may be chance"
-    return (
-        f"{comparison.metric.replace('_', ' ')}: {comparison.old:.4f} -> {comparison.new:.4f}, "
-        f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}), "
-        f"p = {comparison.p_value:.3f}: {verdict}"
-    )
 
 
 def _described(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,103 @@
+"""What the command says: words on stderr, results on stdout or in a file, progress on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from titanic_batch.errors import one_line
+
+if TYPE_CHECKING:
+    from titanic_batch.runs.options import Progress
+
+
+class Log:
+    """How words are said, for the whole process: as ``text``, or as ``json``, of which command."""
+
+    format = "text"
+    command: str | None = None
+
+    @classmethod
+    def reset(cls, log_format: str = "text", command: str | None = None) -> None:
+        """Say all that follows in this way."""
+        cls.format, cls.command = log_format, command
+
+
+def say(message: str, level: str = "info", **more: object) -> None:
+    """Write a line on stderr; ``more`` goes into JSON only."""
+    if Log.format == "json":
+        time_of_day = datetime.now(UTC).isoformat(timespec="milliseconds")
+        told = {"time": time_of_day, "level": level, "command": Log.command, "message": message, **more}
+        line = json.dumps(told)
+    else:
+        line = f"titanic: {message}"
+    try:
+        print(one_line(line), file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told, and what was done stays done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def write_text(text: str, output: str | None = None) -> None:
+    """Write a result to a file, whole or not at all, or to stdout.
+
+    Raises
+    ------
+    OutputBusyError, OutputError, TransferError
+        It can't be written.
+    """
+    from titanic_batch.writing.publishing import STDOUT, Publication
+
+    with Publication() as publication:
+        file = publication.add(output or STDOUT).file
+        file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
+        publication.publish()
+
+
+def give_up_stdout() -> None:
+    """Lead stdout nowhere: whatever is still to be flushed at exit would only fail again."""
+    with suppress(io.UnsupportedOperation):  # no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def row_progress() -> Iterator[Progress | None]:
+    """Give what shows on stderr how far a run has come, if that is a terminal."""
+    if not sys.stderr.isatty() or Log.format == "json":
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    started = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("0 rows", total=None)
+
+        def show(rows: int, done: int, total: int | None) -> None:
+            rate = rows / max(time.monotonic() - started, 1e-9)
+            bar.update(task, description=f"{rows:,} rows, {rate:,.0f} rows/s", completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def count_progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give what shows on stderr how many of all are done, if that is a terminal; ``description`` holds both."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, visible=False)
+        yield lambda done, total: bar.update(
+            task, description=description.format(done=done, total=total), completed=done, total=total, visible=True
+        )

@@ -1,0 +1,125 @@
+"""Options that several commands share, and those that `RunOptions` declares."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from titanic_batch.cli.console import Log
+from titanic_batch.runs.options import DECLARED, REPORTS, Option, RunOptions, file_name, one_of
+
+Command = Callable[..., None]
+
+_TYPES = typing.get_type_hints(RunOptions)
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunOptions)}
+
+
+def named(param: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the name of a file, if one was given; an empty one is none."""
+    return None if value is None else file_name(value, param.opts[0])
+
+
+def _log_format(ctx: typer.Context, value: str) -> str:
+    Log.reset(one_of(("text", "json"), value, "--log-format"), ctx.info_name)
+    return value
+
+
+inputs_argument = typer.Argument(
+    help="Files, folders (the files directly in them) or globs of CSV or Parquet; - is stdin.", show_default=False
+)
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="TITANIC_MODEL",
+        callback=named,
+        help="Model file. Default: ./model.skops if it is there, else the reference model.",
+        show_default=False,
+    ),
+]
+LogFormat = Annotated[
+    str,
+    typer.Option(
+        callback=_log_format,
+        is_eager=True,
+        help="What is said on stderr: text, or json, one object a line.",
+        rich_help_panel=REPORTS,
+    ),
+]
+
+
+def model_digest(panel: str | None = None) -> Any:
+    """Return the option that pins a model, to stand in a panel of the help."""
+    return typer.Option(
+        envvar="TITANIC_MODEL_SHA256",
+        help="The SHA-256 that the model file must have, in hex.",
+        show_default=False,
+        rich_help_panel=panel,
+    )
+
+
+def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
+    """Give a command, in place of its parameter ``options``, those that `RunOptions` declares for it.
+
+    The command is called with one `RunOptions`. ``panels`` tells whether its help has panels.
+    """
+
+    def decorate(command: Command) -> Command:
+        declared = {name: option for name, option in DECLARED.items() if command.__name__ in option.commands}
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            if parameter.name == "options":
+                parameters += [_parameter(name, option, panels=panels) for name, option in declared.items()]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            own = {name: given.pop(name) for name in declared}
+            # Typer gives None for a list without entries.
+            options = RunOptions(**{name: value for name, value in own.items() if value is not None})
+            command(options=options, **given)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str, option: Option, *, panels: bool) -> inspect.Parameter:
+    """Return an option of a run as a parameter that Typer reads."""
+    default = shown = _DEFAULTS[name]
+    typed, flags = _TYPES[name], option.flags
+    if typed is bool:
+        flags = flags or (f"--{name.replace('_', '-')}",)  # else Typer adds one that turns it off
+    elif option.type is list:
+        typed, shown = list[str] | None, None
+    elif option.type is not None:
+        typed, shown = (option.type | None, None) if default is None else (option.type, str(default))
+
+    def parsed(param: typer.CallbackParam, value: Any) -> Any:
+        if value is None:
+            return default
+        return value if option.parse is None else option.parse(value, param.opts[0])
+
+    annotation = Annotated[
+        typed,  # type: ignore[valid-type]  # known as the program runs
+        typer.Option(
+            *flags,
+            help=option.help,
+            min=option.minimum,
+            max=option.maximum,
+            callback=parsed,
+            show_default=shown is not None,
+            rich_help_panel=option.panel if panels else None,
+        ),
+    ]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shown, annotation=annotation)

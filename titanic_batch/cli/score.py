@@ -1,0 +1,109 @@
+"""``titanic score``: predictions for every row of files."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from titanic_batch.cli.console import row_progress
+from titanic_batch.cli.endings import recorded, say_outcome, say_outcome_of_item, say_outcome_of_items
+from titanic_batch.cli.models import announce
+from titanic_batch.cli.options import LogFormat, ModelOption, inputs_argument, model_digest, named, takes_run_options
+from titanic_batch.errors import UsageError
+from titanic_batch.passenger.words import LABEL
+from titanic_batch.runs.options import DATA, REPORTS, RunOptions
+
+HELP = f"""Write a prediction for every row: its key, {LABEL} (0 or 1) and the probability.
+
+Rows that break the contract are set aside with their reasons, in OUTPUT.rejects.csv. Where there are more of them
+than --max-rejects, no predictions are written and the exit code is 65.
+"""
+
+
+@takes_run_options(panels=True)
+def score(
+    inputs: Annotated[list[str], inputs_argument],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=named,
+            help="Predictions: a CSV or Parquet file; a folder, for a file for each input; - is stdout.",
+        ),
+    ],
+    *,
+    model: ModelOption = None,
+    options: RunOptions,
+    model_sha256: Annotated[str | None, model_digest(DATA)] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            callback=named,
+            help="Write a report of the run to this file, as JSON.",
+            show_default=False,
+            rich_help_panel=REPORTS,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            callback=named,
+            help="Write metrics of the run to this file, for Prometheus' textfile collector.",
+            show_default=False,
+            rich_help_panel=REPORTS,
+        ),
+    ] = None,
+    log_format: LogFormat = "text",
+) -> None:
+    """Score files. The command's help is `HELP`."""
+    began = time.perf_counter()
+    from titanic_batch.models.artifact import DEFAULT_MODEL
+    from titanic_batch.runs.record import RunRecord
+    from titanic_batch.writing.file_names import is_folder, require_distinct_files
+
+    to_folder = is_folder(output)
+    written = [name for name in (report, metrics) if name is not None]
+    others = [name for name in (None if to_folder else output, options.rejects) if name is not None]
+    # Before the record, which is written however the run ends, could be written over one of them.
+    require_distinct_files([*inputs, model or DEFAULT_MODEL], [*written, *others])
+    record = RunRecord(output, report=report, metrics=metrics, began=began)
+    with recorded(record):
+        from titanic_batch import api
+        from titanic_batch.models.model import resolve_model
+        from titanic_batch.passenger.schema import CONTRACT
+        from titanic_batch.runs.report import RunReport
+        from titanic_batch.writing.publishing import make_folder
+
+        record.contract, record.options = CONTRACT, options
+        if to_folder:
+            if options.rejects is not None:
+                raise UsageError("with a folder as the output, rejects go to its _rejects: leave --rejects out.")
+            make_folder(output)
+        elif options.resume or options.shard is not None:
+            raise UsageError("--resume and --shard need a folder as the output: end its name with /.")
+        record.check_creatable()
+        loaded = resolve_model(model, model_sha256)
+        announce(loaded)
+        record.loaded(loaded.source, loaded.sha256)
+        given = options.given() | {"also_written": written, "detailed": report is not None}
+        with row_progress() as progress:
+            if to_folder:
+                items = api.score_folder(
+                    inputs,
+                    output,
+                    loaded,
+                    on_begin=record.begin,
+                    on_done=say_outcome_of_item,
+                    progress=progress,
+                    **given,
+                )
+            else:
+                record.single = RunReport()
+                api.score_file(inputs, output, loaded, report=record.single, progress=progress, **given)
+        if record.single is None:
+            say_outcome_of_items(items, output)
+        else:
+            say_outcome(record.single)

@@ -1,0 +1,103 @@
+"""``titanic serve``: predictions on request."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from titanic_batch.cli.console import say
+from titanic_batch.cli.models import announce
+from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
+from titanic_batch.cli.process import on_signals
+from titanic_batch.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from titanic_batch.models.model import Model
+
+
+def serve(
+    model: ModelOption = None,
+    model_sha256: Annotated[str | None, model_digest()] = None,
+    host: Annotated[str, typer.Option(envvar="TITANIC_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="AIP_HTTP_PORT", help="Port to listen on.", show_envvar=False)
+    ] = 8080,
+    max_body_mb: Annotated[int, typer.Option(min=1, help="The largest body, in MiB, packed or not.")] = 16,
+    max_rows: Annotated[int, typer.Option(min=1, help="The most rows of one body.")] = 250_000,
+    allow_fit: Annotated[
+        bool, typer.Option("--allow-fit", help="Answer POST /fit, with which clients fit models.")
+    ] = False,
+    fit_token_file: Annotated[
+        str | None,
+        typer.Option(
+            callback=named,
+            help="Holds the token that POST /fit needs. Default: $TITANIC_FIT_TOKEN.",
+            show_default=False,
+        ),
+    ] = None,
+    fit_margin: Annotated[
+        float, typer.Option(min=0, max=1, help="How much less accurate than the present model a new one may be.")
+    ] = 0.02,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Write a line of JSON on stderr a request.")] = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Answer requests: a page on /, POST /predict, and what clients of MLflow, SageMaker and Vertex AI send.
+
+    A model file that is replaced is taken without a restart.
+    """
+    from titanic_batch.server import app as web
+    from titanic_batch.server.http_server import Server
+    from titanic_batch.server.media import Limits
+    from titanic_batch.server.refitting import Refitter
+    from titanic_batch.server.reloading import ModelHolder
+
+    if allow_fit and model_sha256 is not None:
+        raise UsageError("--allow-fit writes another model than --model-sha256 pins: leave one of them out.")
+    limits = Limits(max_body_mb * 2**20, max_rows)
+    refitter = Refitter(_fit_token(fit_token_file), fit_margin) if allow_fit else None
+    holder = ModelHolder(model, model_sha256)
+    routes = (_route(f"AIP_{name}_ROUTE") for name in ("HEALTH", "PREDICT"))
+    server = Server(web.create_app(holder, limits, refitter, *routes), host, port, limits.bytes)
+    if access_log:
+        _log_access()
+    on_signals(lambda _: server.stop())
+
+    def on_load(model: Model) -> None:
+        announce(model)
+        at = f"[{host}]" if ":" in host else host
+        say(f"serving {model.source} on http://{at}:{server.port}")
+
+    web.serve(server, holder, on_load)
+
+
+def _fit_token(file: str | None) -> str:
+    """Return the token that a client must show to fit a model."""
+    token = os.environ.get("TITANIC_FIT_TOKEN", "")
+    if file is not None:
+        try:
+            with open(file, encoding="utf-8") as opened:
+                token = opened.read()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise InputError(f"the token file {file} can't be read ({why}).") from None
+    if not token.strip():
+        raise UsageError("--allow-fit needs a token: set TITANIC_FIT_TOKEN, or name a file by --fit-token-file.")
+    return token.strip()
+
+
+def _route(variable: str) -> str | None:
+    """Return the path that a variable of Vertex AI's names; None where it names none."""
+    route = os.environ.get(variable) or None
+    if route is not None and (not route.startswith("/") or set(route) & set("<>?# ")):
+        raise UsageError(f"{variable} is no path: it starts with a slash, and has no blank, <, >, ? or #.")
+    return route
+
+
+def _log_access() -> None:
+    log = logging.getLogger("titanic_batch.access")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    log.propagate = False
