@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.reading.csv_blocks import BLOCK_BYTES, CsvBlock
+from titanic_batch.reading.csv_blocks import CsvBlock
+from titanic_batch.reading.csv_splitter import BLOCK_BYTES
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table

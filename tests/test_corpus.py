@@ -317,7 +317,7 @@ def test_label_that_is_missing_is_missed_only_where_rows_are_to_be_labelled(tmp_
 
 
 def test_row_that_is_too_long_to_be_one_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("titanic_batch.reading.csv_blocks.MAX_ROW_BYTES", 2**20)
+    monkeypatch.setattr("titanic_batch.reading.csv_splitter.MAX_ROW_BYTES", 2**20)
     names = write(tmp_path, {"in.csv": csv_of(lines(1), b'"', corpus.unquoted(*range(2, 30_000)))})
     with cut_into(SMALL, csv_bytes=2**18), pytest.raises(DataError, match="is a quote opened that is never closed"):
         validated(names, tmp_path)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from tests.passengers import COLUMNS, csv_block, passenger, passengers
 from titanic_batch.errors import DataError
 from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.reading import csv_blocks
-from titanic_batch.reading.csv_blocks import CsvBlock, CsvSplitter
+from titanic_batch.reading import csv_splitter
+from titanic_batch.reading.csv_blocks import CsvBlock
+from titanic_batch.reading.csv_splitter import CsvSplitter
 from titanic_batch.reading.escapes import unescape
 from titanic_batch.reading.rules import ENCODING, OUT_OF_RANGE, TYPE, UNCLOSED_QUOTE, WRONG_FIELD_COUNT
 
@@ -75,7 +76,7 @@ def parsed(data: bytes) -> Parsed:
     return Parsed(rows, lines, unclosed)
 
 
-def blocks_of(data: bytes, block_bytes: int = csv_blocks.BLOCK_BYTES) -> list[CsvBlock]:
+def blocks_of(data: bytes, block_bytes: int = csv_splitter.BLOCK_BYTES) -> list[CsvBlock]:
     splitter = CsvSplitter(io.BytesIO(data), block_bytes)
     assert splitter.header == b"a,b"
     return list(splitter.blocks(NAMES))
@@ -378,7 +379,7 @@ def test_row_swallowed_by_an_open_quote_is_one_problem(block_bytes: int) -> None
 
 
 def test_row_longer_than_the_cap_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_blocks, "MAX_ROW_BYTES", 2**20)
+    monkeypatch.setattr(csv_splitter, "MAX_ROW_BYTES", 2**20)
     read = 0
 
     class Endless(io.RawIOBase):

@@ -10,9 +10,9 @@ import pyarrow as pa
 from titanic_batch.reading.columns import STRING
 
 
-def json_schema_of(column: pap.Column, kind: pa.DataType) -> dict[str, Any]:
-    """Return a column of a schema, read as the Arrow type ``kind``, as JSON Schema."""
-    name = "string" if kind == STRING else "integer" if pa.types.is_integer(kind) else "number"
+def json_schema_of(column: pap.Column, arrow_type: pa.DataType) -> dict[str, Any]:
+    """Return a column of a schema, read as the Arrow type ``arrow_type``, as JSON Schema."""
+    name = "string" if arrow_type == STRING else "integer" if pa.types.is_integer(arrow_type) else "number"
     described: dict[str, Any] = {"type": [name, "null"] if column.nullable else name}
     if column.description:
         described["description"] = column.description

@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from titanic_batch.errors import one_line
+from titanic_batch.passenger.words import ROWS
 
 if TYPE_CHECKING:
+    from titanic_batch.models.model import Model
     from titanic_batch.runs.options import Progress
 
 
@@ -42,6 +44,14 @@ def say(message: str, level: str = "info", **more: object) -> None:
         print(one_line(line), file=sys.stderr, flush=True)
     except OSError:  # nobody can be told, and what was done stays done
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def announce(model: Model) -> None:
+    """Say which model is used, where nobody has named one, and what is to be known of it."""
+    if model.is_reference:
+        say(f"no model is named, so the reference model is used, fitted on the packaged {ROWS}.", "warning")
+    if model.caution:
+        say(model.caution, "warning")
 
 
 def write_text(text: str, output: str | None = None) -> None:

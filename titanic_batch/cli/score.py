@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from titanic_batch.cli.console import row_progress
+from titanic_batch.cli.console import announce, row_progress
 from titanic_batch.cli.endings import recorded, say_outcome, say_outcome_of_item, say_outcome_of_items
-from titanic_batch.cli.models import announce
 from titanic_batch.cli.options import LogFormat, ModelOption, inputs_argument, model_digest, named, takes_run_options
 from titanic_batch.errors import UsageError
 from titanic_batch.passenger.words import LABEL

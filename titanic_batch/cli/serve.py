@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titanic_batch.cli.console import say
-from titanic_batch.cli.models import announce
+from titanic_batch.cli.console import announce, say
 from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
 from titanic_batch.cli.process import on_signals
 from titanic_batch.errors import InputError, UsageError

@@ -99,8 +99,8 @@ def stored_bounds(numbers: pa.Array) -> tuple[float, float]:
     What is stored where one is missing may be anything. So these are bounds, and not always the narrowest; but Arrow
     takes twenty times as long where it has to look at what is missing.
     """
-    kind = np.dtype(numbers.type.to_pandas_dtype())
-    stored = np.frombuffer(numbers.buffers()[1], kind, len(numbers), numbers.offset * kind.itemsize)
+    dtype = np.dtype(numbers.type.to_pandas_dtype())
+    stored = np.frombuffer(numbers.buffers()[1], dtype, len(numbers), numbers.offset * dtype.itemsize)
     return stored.min(), stored.max()
 
 

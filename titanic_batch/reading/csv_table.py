@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from titanic_batch.errors import DataError
 from titanic_batch.reading.blocks import Block
-from titanic_batch.reading.csv_blocks import BLOCK_BYTES, BlockStream, CsvSplitter
+from titanic_batch.reading.csv_splitter import BLOCK_BYTES, BlockStream, CsvSplitter
 from titanic_batch.reading.files import CountingReader, open_file, reading_from
 from titanic_batch.reading.formats import COMPRESSION, MAGIC
 from titanic_batch.reading.input_table import InputTable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from titanic_batch.reading.csv_blocks import BLOCK_BYTES
+from titanic_batch.reading.csv_splitter import BLOCK_BYTES
 from titanic_batch.reading.csv_table import CsvTable
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.parquet_table import ParquetTable

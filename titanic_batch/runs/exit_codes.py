@@ -40,7 +40,7 @@ _GRAVEST_FIRST = (TRANSFER_FAILED, 75, 73, 66, DATA_BROKE_THE_CONTRACT, DONE)
 
 def code_of(error: TitanicError) -> int:
     """Return the exit code that an error leads to."""
-    return next(code for kind, code in _CODES.items() if isinstance(error, kind))
+    return next(code for error_type, code in _CODES.items() if isinstance(error, error_type))
 
 
 def gravest(codes: Iterable[int]) -> int:

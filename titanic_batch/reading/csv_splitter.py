@@ -1,0 +1,105 @@
+"""A CSV cut into blocks that end where a row ends.
+
+One thread reads bytes and looks for row ends; the costly part, parsing, is left to whoever takes a block.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import Protocol
+
+from titanic_batch.errors import DataError
+from titanic_batch.reading.csv_blocks import NOT_BLANK, CsvBlock, Neighbours
+from titanic_batch.reading.csv_row_ends import ROW, end_of_rows, last_row_end
+
+BLOCK_BYTES = 8 * 2**20
+MAX_ROW_BYTES = 128 * 2**20  # a quote that is never closed must not make us hold the file
+
+
+class BlockStream(Protocol):
+    """What bytes are read from: an open file, or what unpacks one."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer, or its beginning, and return how many bytes that are; 0 at the end."""
+
+
+class CsvSplitter:
+    """Cut a stream of bytes into a header and blocks of whole rows.
+
+    Parameters
+    ----------
+    stream
+        What to read, from its beginning.
+    block_bytes
+        About how many bytes a block has; at least one row.
+
+    Attributes
+    ----------
+    header : bytes
+        The first row that is not blank, without its line end and without a byte-order mark.
+    """
+
+    def __init__(self, stream: BlockStream, block_bytes: int = BLOCK_BYTES) -> None:
+        self._stream = stream
+        self._block_bytes = block_bytes
+        self._rest = bytearray()
+        self._at_end = False
+        self.header = self._take_header()
+
+    def blocks(self, names: tuple[str, ...]) -> Iterator[CsvBlock]:
+        """Yield the blocks, each with at least one row, in order; the stream is read as they are asked for."""
+        neighbours = Neighbours()
+        while self._rest or not self._at_end:
+            while not (end := last_row_end(self._rest)) and not self._at_end:
+                self._check_row_length()
+                self._fill(self._block_bytes)
+            if self._at_end:  # the last row needs no line end
+                end = min(end + end_of_rows(self._rest[end:] + b"\n"), len(self._rest))
+            if end:
+                data, self._rest = memoryview(self._rest)[:end], self._rest[end:]
+                if NOT_BLANK.search(data):
+                    yield CsvBlock(names, data, neighbours=neighbours)
+                self._fill(self._block_bytes - len(self._rest))
+            elif self._rest:
+                yield CsvBlock(names, memoryview(self._rest), unclosed=True)
+                return
+
+    def _take_header(self) -> bytes:
+        self._fill(max(self._block_bytes, len(codecs.BOM_UTF8)))
+        if self._rest.startswith(codecs.BOM_UTF8):
+            self._rest = self._rest[len(codecs.BOM_UTF8) :]
+        while True:
+            match = ROW.match(self._rest)
+            # A match that takes all there is may go on in what is not read yet: \r may be the half of \r\n.
+            if match and (self._at_end or match.end() < len(self._rest)):
+                end = match.end()
+            elif self._at_end:
+                end = len(self._rest)
+            else:
+                self._check_row_length()
+                self._fill(self._block_bytes)
+                continue
+            header, self._rest = self._rest[:end], self._rest[end:]
+            if header.strip(b"\r\n") or not self._rest:
+                return bytes(header.strip(b"\r\n"))
+
+    def _fill(self, count: int) -> None:
+        """Read ``count`` more bytes behind those that are left, into memory of their own: blocks keep the old one."""
+        filled = len(self._rest)
+        buffer = bytearray(filled + max(count, 0))
+        buffer[:filled] = self._rest
+        with memoryview(buffer) as view:
+            while filled < len(buffer) and not self._at_end:
+                got = self._stream.readinto(view[filled:])
+                self._at_end = not got
+                filled += got
+        del buffer[filled:]
+        self._rest = buffer
+
+    def _check_row_length(self) -> None:
+        if len(self._rest) > MAX_ROW_BYTES:
+            raise DataError(
+                f"a row is longer than {MAX_ROW_BYTES >> 20} MiB: is a quote opened that is never closed? "
+                "Fix the quotes and try again."
+            )
