@@ -1,7 +1,7 @@
-"""Predict who survived the Titanic, as a batch job: fit, validate, score and serve over one pipeline.
+"""Predict who survived the Titanic, as a batch job: fit, validate, score and serve with one pipeline.
 
-``Model`` and the functions of `api` are what a program needs; `errors` has what they raise. Each is imported when it is
-first asked for, since pandas and scikit-learn come with it.
+The Python API consists of ``Model`` and the functions in `api`; they raise the exceptions in `errors`. Each name is
+imported on first access, because pandas and scikit-learn come with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m titanic_batch``: the ``titanic`` command."""
+"""Lets ``python -m titanic_batch`` run the ``titanic`` command."""
 
 from titanic_batch.cli.command import main
 

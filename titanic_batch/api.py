@@ -1,6 +1,6 @@
-"""The jobs as functions of file names: what a program calls, and what the command is made of.
+"""The public Python API: functions that score, validate and fit files. The ``titanic`` command calls them too.
 
-Names are resolved here, once: below there are sources and targets.
+File names are resolved here, once; the layers below work with sources and targets.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ if TYPE_CHECKING:
 
 Name = str | os.PathLike[str]
 Names = Name | Sequence[Name]
-"""A file, a folder or a glob of CSV or Parquet, or several."""
+"""A CSV or Parquet file, a folder, a glob or ``-`` for stdin, or a sequence of these."""
 
 
 class ValidateKeywords(TypedDict, total=False):
-    """What each job takes that reads rows.
+    """Options that `validate_file`, `score_file` and `score_folder` share.
 
     Attributes
     ----------
     max_rejects
-        Rejected rows to tolerate: a number, or a share such as ``"2.5%"``. Without it, none.
+        Number of rejected rows to tolerate, or a percentage of all rows such as ``"2.5%"``. Default: 0.
     min_rows
-        Fail if there are fewer rows.
+        Fail if there are fewer rows. Default: 0.
     jobs
-        Threads. Without it, the cores that this process may use.
+        Number of threads. Default: the number of cores that this process may use.
     input_format
-        ``"csv"``, ``"csv.gz"``, ``"csv.zst"`` or ``"parquet"``, whatever the inputs are called.
+        ``"csv"``, ``"csv.gz"``, ``"csv.zst"`` or ``"parquet"``. Default: by suffix; CSV for stdin.
     progress
-        Called now and then with the rows so far, how much of the inputs is done, and how much there is, if known.
+        Called repeatedly with the number of rows so far, how much of the input is done, and how much there is in total
+        (None if unknown). `score_folder` counts the input in files.
     also_written
-        Files that the caller writes meanwhile or afterwards; none that is read or written may be one of them.
+        Other files that the caller writes during or after the call. None of them may be an input or an output.
     """
 
     max_rejects: int | str | RejectLimit
@@ -61,22 +62,26 @@ class ValidateKeywords(TypedDict, total=False):
 
 
 class ScoreKeywords(ValidateKeywords, total=False):
-    """What scoring takes besides.
+    """Options of `score_file` and `score_folder`.
 
     Attributes
     ----------
     model_sha256
-        What the model's file must have, in hex; only where the model is a file.
+        SHA-256 that the model file must have, in hex. Required for a ``.joblib`` file; not allowed if the model is a
+        `Model`.
     keep
-        Columns to carry over.
+        Names of input columns to copy to the predictions. Default: none.
     max_psi
-        Fail if the rows moved further from those that the model was fitted on.
+        Fail if the population stability index (PSI) of a feature or of the predictions, compared with the rows that the
+        model was fitted on, exceeds this limit and cannot be explained by chance. Default: no limit.
     output_format
-        As ``input_format``, for the predictions.
+        Format of the predictions, one of those of ``input_format``. Default: by the suffix of the output, or, in a
+        folder, the format of the input.
     wait
-        Seconds to wait for another run that writes the same.
+        Seconds to wait for another run that is writing the same output. Default: 0.
     detailed
-        Whether reports are to have digests of inputs and outputs, and how the predictions are distributed.
+        Whether the report contains SHA-256 digests of inputs and outputs, and the distribution of the predictions.
+        Default: False; reports of `score_folder` always contain them.
     """
 
     model_sha256: str | None
@@ -96,33 +101,41 @@ def score_file(
     report: RunReport | None = None,
     **options: Unpack[ScoreKeywords],
 ) -> RunReport:
-    """Write a prediction for every row into one file, and return what was done.
+    """Score the rows of the inputs, and write the predictions to one file.
 
     Parameters
     ----------
+    inputs
+        A CSV or Parquet file, a folder, a glob or ``"-"`` for stdin, or a sequence of these.
     output
-        A CSV or Parquet file. It appears whole, or, where the report has a ``failure``, not at all.
+        A CSV or Parquet file, or ``"-"`` for stdout. A file is published complete or, if the run fails, not at all.
     model
-        A fitted model, or the file of one.
+        A fitted model, or the path of a model file.
     rejects
-        Where rejected rows are written; otherwise beside the output, as ``<output>.rejects.csv``.
+        File for rejected rows. Default: ``<output>.rejects.csv``, which exists only if rows were rejected. There is no
+        default if the output is a stream; ``max_rejects`` must then be 0.
     report
-        What to report in; of a run that raises it tells how far it came.
+        Report to fill in. If the run raises, it shows how far the run got. Default: a new one.
     **options
         See `ScoreKeywords`.
+
+    Returns
+    -------
+    RunReport
+        What was done. Its ``failure`` says why no predictions were published, or is None.
 
     Raises
     ------
     TitanicError
-        What kept the run from its end, as one of the classes in `titanic_batch.errors`. Rows that break the contract
-        raise nothing: they are in the report.
+        The run could not be completed; `titanic_batch.errors` has a subclass for each cause. Rows that break the
+        contract don't raise: the report contains them, and has a ``failure`` if there are too many.
     TypeError
         There is no such option.
     """
     _require_known(options, ScoreKeywords.__optional_keys__)
-    given, columns, name = _options(options, rejects=rejects), _columns(model, options), _path(output)
-    sources, target = sources_and_target(_paths(inputs), name, given, also_written=_also_written(options))
-    return batch.score(sources, target, columns, given, report)
+    run_options, columns, path = _run_options(options, rejects=rejects), _columns(model, options), _path(output)
+    sources, target = sources_and_target(_paths(inputs), path, run_options, also_written=_also_written(options))
+    return batch.score(sources, target, columns, run_options, report)
 
 
 def score_folder(
@@ -136,43 +149,55 @@ def score_folder(
     on_done: Callable[[FolderItem], None] = lambda item: None,
     **options: Unpack[ScoreKeywords],
 ) -> list[FolderItem]:
-    """Write a file of predictions for each input, each a job of its own, and return what became of each.
+    """Score each input file separately, and write its predictions to a file of its own in a folder.
 
-    One that fails doesn't stop the others: it has a ``failure``. The limits of the options hold for each.
+    An input that fails doesn't stop the others. The limits in ``options`` apply to each input by itself.
 
     Parameters
     ----------
+    inputs
+        A CSV or Parquet file, a folder or a glob, or a sequence of these.
     folder
-        Made if it isn't there. Predictions are called as their inputs; rejects go to its ``_rejects``.
+        Output folder, created if it doesn't exist. Outputs are named after their inputs; rejected rows are written to
+        its subfolder ``_rejects``.
     model
-        A fitted model, or the file of one.
+        A fitted model, or the path of a model file.
     resume
-        Skip inputs whose predictions are there, unchanged, and were made from the same in the same way.
+        Skip inputs whose output is unchanged and was made from the same content with the same model, package version
+        and options.
     shard
-        Score only this part of the inputs, ``"I/N"``, I from 0.
-    on_begin, on_done
-        Called with all of them before the first is scored, and with each when it is done.
+        Score only part I of N of the inputs: ``"I/N"`` with I from 0 to N-1, or ``"auto"`` in a Kubernetes Indexed Job.
+        Default: all inputs.
+    on_begin
+        Called with all items before the first one is scored.
+    on_done
+        Called with each item when it is done.
     **options
         See `ScoreKeywords`.
+
+    Returns
+    -------
+    list of FolderItem
+        One for each input, in order. Its ``failure`` says why it could not be scored, or is None.
 
     Raises
     ------
     TitanicError
-        What keeps all from being scored.
+        The run as a whole could not be completed. Errors of a single input are in its item instead.
     TypeError
         There is no such option.
     """
     _require_known(options, ScoreKeywords.__optional_keys__)
-    given, name = _options(options, resume=resume, shard=shard), _path(folder)
-    names, also_written = _paths(inputs), _also_written(options)
-    sources = find_sources(names, given.input_format)
-    items = folders.items_of(sources, name, given.output_format)
-    require_distinct_files(names, also_written)
-    folders.require_places(items, name, also_written)
-    if given.shard is not None:
-        items = given.shard.of(items, folders.sizes_of(items))
+    run_options, folder_path = _run_options(options, resume=resume, shard=shard), _path(folder)
+    paths, also_written = _paths(inputs), _also_written(options)
+    sources = find_sources(paths, run_options.input_format)
+    items = folders.items_of(sources, folder_path, run_options.output_format)
+    require_distinct_files(paths, also_written)
+    folders.require_places(items, folder_path, also_written)
+    if run_options.shard is not None:
+        items = run_options.shard.of(items, folders.sizes_of(items))
     on_begin(items)
-    folders.score_each(items, name, _columns(model, options), given, on_done)
+    folders.score_each(items, folder_path, _columns(model, options), run_options, on_done)
     return items
 
 
@@ -184,29 +209,36 @@ def validate_file(
     with_values: bool = False,
     **options: Unpack[ValidateKeywords],
 ) -> RunReport:
-    """Check rows exactly as `score_file` does, and return what was found. This imports no scikit-learn.
+    """Check rows exactly as `score_file` does, without importing scikit-learn.
 
     Parameters
     ----------
+    inputs
+        A CSV or Parquet file, a folder, a glob or ``"-"`` for stdin, or a sequence of these.
     labelled
         Whether to check the label too, as `fit_file` does.
     rejects
-        Where rejected rows are written; otherwise nowhere.
+        File for rejected rows. Default: they are not written.
     with_values
-        Whether the report is to have what the first bad rows hold.
+        Whether the report contains the values of the first rows that break each rule.
     **options
         See `ValidateKeywords`.
+
+    Returns
+    -------
+    RunReport
+        What was found. Its ``failure`` says why the data did not pass, or is None.
 
     Raises
     ------
     TitanicError, TypeError
-        As `score_file` does.
+        As `score_file`.
     """
     _require_known(options, ValidateKeywords.__optional_keys__)
-    given, names = _options(options, rejects=rejects, with_values=with_values), _paths(inputs)
-    require_distinct_files(names, [given.rejects, *_also_written(options)])
-    sources = find_sources(names, given.input_format)
-    return batch.validate(sources, LABELLED_CONTRACT if labelled else CONTRACT, given)
+    run_options, paths = _run_options(options, rejects=rejects, with_values=with_values), _paths(inputs)
+    require_distinct_files(paths, [run_options.rejects, *_also_written(options)])
+    sources = find_sources(paths, run_options.input_format)
+    return batch.validate(sources, LABELLED_CONTRACT if labelled else CONTRACT, run_options)
 
 
 def fit_file(
@@ -225,37 +257,47 @@ def fit_file(
     jobs: int | None = None,
     tried: Tried | None = None,
 ) -> FitReport:
-    """Fit a model on a file of labelled passengers, evaluate it by 10-fold cross-validation, save it, and report.
+    """Fit a model on labelled passengers, evaluate it by 10-fold cross-validation, and save it.
 
     Parameters
     ----------
     train
-        None: the passengers that the package carries.
+        A CSV or Parquet file, a folder or a glob of labelled passengers. None uses those that ship with the package.
     output
-        The model, a ``.skops`` or ``.joblib`` file; not written where the report has a ``failure``.
+        Model file, ending in ``.skops`` or ``.joblib``. Not written if the report has a ``failure``.
     holdout
-        Labelled passengers to evaluate on that are not fitted on.
+        Labelled passengers for evaluation only, named as for ``train``. Default: none.
     seed
-        Of the forest and the folds.
+        Seed of the forest and of the folds. Default: `titanic_batch.passenger.pipeline.DEFAULT_SEED`.
     parameters
-        Of the forest; see `titanic_batch.pipeline.PARAMETERS`.
+        Parameters of the forest, by the names in `titanic_batch.passenger.pipeline.PARAMETERS`. They override the
+        default parameters and are excluded from a search.
     search
-        ``"grid"`` or ``"halving"``: look for the best of the other parameters in the notebook's grid.
+        ``"grid"`` or ``"halving"``: search the notebook's grid for the best values of the other parameters. Default: no
+        search.
     min_accuracy
-        Fail if the accuracy is less, by cross-validation or on the holdout.
+        Fail if the accuracy, cross-validated or on the holdout, is lower than this number from 0 to 1.
     compare
-        A model file to compare with, on the same folds.
+        A model file to compare with, on the same folds. Default: none.
     html
-        A page to write about the model. This takes longer than fitting.
-    max_rejects, rejects, jobs
-        As for `validate_file`.
+        File for an HTML page about the model. Its evaluation takes longer than fitting the model. Default: none.
+    max_rejects, rejects
+        As for `validate_file`. ``rejects`` is for rows of ``train``.
+    jobs
+        Number of threads that read, and of processes that evaluate. Default: the number of cores that this process may
+        use.
     tried
-        Called with how many candidates of a search are done, and how many there are.
+        Called during a grid search with the number of candidates tried so far and the number of all candidates.
+
+    Returns
+    -------
+    FitReport
+        The model and its evaluation. Its ``failure`` says why the model was not saved, or is None.
 
     Raises
     ------
     TitanicError
-        As `score_file` does, and where too many rows are rejected.
+        As `score_file`, and if too many rows are rejected.
     """
     from titanic_batch.models import tuning
     from titanic_batch.passenger.pipeline import DEFAULT_SEED
@@ -264,7 +306,7 @@ def fit_file(
     tuning.check_names(parameters or ())
     if not 0 <= min_accuracy <= 1:
         raise UsageError(f"an accuracy of at least {min_accuracy}: it is a number from 0 to 1.")
-    name, page = _path(output), _path_if_any(html)
+    path, page = _path(output), _path_if_any(html)
     plan = fit.Plan(
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
@@ -274,23 +316,23 @@ def fit_file(
         html=page,
     )
     options = RunOptions.of(max_rejects=max_rejects, rejects=_path_if_any(rejects), jobs=jobs)
-    labelled = _labelled(train, [options.rejects, name, page])
-    return fit.fit(labelled, name, options, plan, holdout=_labelled(holdout, [name, page]), tried=tried)
+    labelled = _labelled(train, [options.rejects, path, page])
+    return fit.fit(labelled, path, options, plan, holdout=_labelled(holdout, [path, page]), tried=tried)
 
 
 def sources_and_target(
     names: Sequence[str], output: str, options: RunOptions, *, also_written: Sequence[str] = ()
 ) -> tuple[list[Source], batch.Target]:
-    """Return what the names of inputs and of an output stand for.
+    """Return the sources and the target that the names of inputs and an output refer to.
 
-    ``also_written`` names files that are written besides.
+    ``also_written`` lists other files that the caller writes.
 
     Raises
     ------
     InputError
-        An input is not there.
+        An input doesn't exist.
     UsageError
-        The names contradict each other, or tell no format.
+        Two names conflict, or a name has no suffix that determines its format.
     """
     to_stream = output == STDOUT or is_stream(output)
     if to_stream and options.rejects is None and options.max_rejects != RejectLimit():
@@ -303,7 +345,7 @@ def sources_and_target(
 
 
 def _labelled(name: Name | None, written: Sequence[str | None]) -> LabelledInput | None:
-    """Return what a name stands for, none of which is ``written``."""
+    """Return the labelled input that a name refers to, after checking that none of its files is in ``written``."""
     from titanic_batch.runs.fit import LabelledInput
 
     path = _path_if_any(name)
@@ -325,14 +367,14 @@ def _columns(model: Model | Name, options: ScoreKeywords) -> PredictedColumns:
     return PredictedColumns(CONTRACT, LABEL, scores, kept, loaded.provenance, scores.take_drift)
 
 
-def _options(keywords: ValidateKeywords, *, rejects: Name | None = None, **more: Any) -> RunOptions:
-    names = {"model_sha256", "also_written"}
-    given = {name: value for name, value in keywords.items() if name not in names}
+def _run_options(keywords: ValidateKeywords, *, rejects: Name | None = None, **more: Any) -> RunOptions:
+    not_run_options = {"model_sha256", "also_written"}
+    given = {name: value for name, value in keywords.items() if name not in not_run_options}
     return RunOptions.of(**given, rejects=_path_if_any(rejects), **more)
 
 
 def _require_known(options: ValidateKeywords, known: frozenset[str]) -> None:
-    """Refuse what Python would, had a mistyped option been a plain parameter."""
+    """Raise a TypeError for an unknown option, as Python does for an unknown parameter."""
     if unknown := sorted(options.keys() - known):
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}: there are {', '.join(sorted(known))}")
 

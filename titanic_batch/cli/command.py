@@ -1,6 +1,6 @@
-"""The ``titanic`` command, put together from a file for each of its commands.
+"""The ``titanic`` command, assembled from one module for each subcommand.
 
-What a command needs is imported when it runs, so that help, usage errors and completion are answered at once.
+A subcommand imports what it needs when it runs, so that help, usage errors and completion are fast.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def _prepare(
     ] = False,
 ) -> None:
     Log.reset()
-    # pandera reads these when it is imported; one of them would turn validation off.
+    # pandera reads these variables when it is imported; one of them would turn validation off.
     for name in [name for name in os.environ if name.startswith("PANDERA_")]:
         del os.environ[name]
-    # NumPy reads this one when it is imported, and fails on what is no time.
+    # NumPy reads this variable when it is imported, and fails if it is not a time.
     if "SOURCE_DATE_EPOCH" in os.environ:
         from titanic_batch.models.artifact import source_date
 
@@ -58,16 +58,16 @@ def _prepare(
 
 
 def main() -> None:
-    """Run the command; the exit code is the process's."""
+    """Run the command, and exit with its exit code."""
     process.occupy_closed_streams()
     process.allocate_sparingly()
     process.collect_rarely()
     if not os.environ.get("COLUMNS", "80").strip("0"):
-        del os.environ["COLUMNS"]  # rich would wrap all that is said to no width, and so say nothing
+        del os.environ["COLUMNS"]  # rich would wrap all output to a width of 0, and print nothing
     stopping.release()
     process.on_signals(stopping.ask)
     process.leave_if_stopping_takes_long()
     try:
         app(prog_name="titanic")
     finally:
-        discard_all()  # what a signal left that came between two steps
+        discard_all()  # files that a signal between two steps left behind

@@ -1,4 +1,4 @@
-"""What the command says: words on stderr, results on stdout or in a file, progress on a terminal."""
+"""Output of the command: messages on stderr, results on stdout or in a file, progress on a terminal."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """How words are said, for the whole process: as ``text``, or as ``json``, of which command."""
+    """The process-wide format of messages, ``text`` or ``json``, and the command that they come from."""
 
     format = "text"
     command: str | None = None
 
     @classmethod
     def reset(cls, log_format: str = "text", command: str | None = None) -> None:
-        """Say all that follows in this way."""
+        """Set the format and the command of all further messages."""
         cls.format, cls.command = log_format, command
 
 
 def say(message: str, level: str = "info", **more: object) -> None:
-    """Write a line on stderr; ``more`` goes into JSON only."""
+    """Print a message on stderr, as one line. ``more`` is only printed as JSON."""
     if Log.format == "json":
         time_of_day = datetime.now(UTC).isoformat(timespec="milliseconds")
-        told = {"time": time_of_day, "level": level, "command": Log.command, "message": message, **more}
-        line = json.dumps(told)
+        entry = {"time": time_of_day, "level": level, "command": Log.command, "message": message, **more}
+        line = json.dumps(entry)
     else:
         line = f"titanic: {message}"
     try:
         print(one_line(line), file=sys.stderr, flush=True)
-    except OSError:  # nobody can be told, and what was done stays done
+    except OSError:  # nobody can read it, and that is no reason to fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def announce(model: Model) -> None:
-    """Say which model is used, where nobody has named one, and what is to be known of it."""
+    """Warn if no model was named, so that the reference model is used, and print the model's caution, if any."""
     if model.is_reference:
         say(f"no model is named, so the reference model is used, fitted on the packaged {ROWS}.", "warning")
     if model.caution:
@@ -55,30 +55,30 @@ def announce(model: Model) -> None:
 
 
 def write_text(text: str, output: str | None = None) -> None:
-    """Write a result to a file, whole or not at all, or to stdout.
+    """Write a result to stdout, or to a file, which is published complete or not at all.
 
     Raises
     ------
     OutputBusyError, OutputError, TransferError
-        It can't be written.
+        The output can't be written.
     """
     from titanic_batch.writing.publishing import STDOUT, Publication
 
     with Publication() as publication:
         file = publication.add(output or STDOUT).file
-        file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
+        file.write(text.encode(errors="backslashreplace"))  # a file name need not be valid UTF-8
         publication.publish()
 
 
 def give_up_stdout() -> None:
-    """Lead stdout nowhere: whatever is still to be flushed at exit would only fail again."""
-    with suppress(io.UnsupportedOperation):  # no file
+    """Redirect stdout to the null device: flushing the rest at exit would only fail again."""
+    with suppress(io.UnsupportedOperation):  # stdout has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def row_progress() -> Iterator[Progress | None]:
-    """Give what shows on stderr how far a run has come, if that is a terminal."""
+    """Yield a callback that shows the progress of a run on stderr; None without a terminal, or if messages are JSON."""
     if not sys.stderr.isatty() or Log.format == "json":
         yield None
         return
@@ -99,7 +99,10 @@ def row_progress() -> Iterator[Progress | None]:
 
 @contextmanager
 def count_progress(description: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give what shows on stderr how many of all are done, if that is a terminal; ``description`` holds both."""
+    """Yield a callback that shows on stderr how many of a total are done; None without a terminal.
+
+    ``description`` is a format string with the fields ``done`` and ``total``.
+    """
     if not sys.stderr.isatty():
         yield None
         return

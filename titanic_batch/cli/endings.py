@@ -1,4 +1,4 @@
-"""How a run ends: the exit code and the words that an exception, a signal or a report leads to. Decided here alone."""
+"""How a run ends: the exit code and the message for an exception, a signal or a report. Only this module decides it."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from titanic_batch.runs.report import RunReport
 
 STOPPED_BY = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
-_LAST_SECONDS = 0.8
+_LEAVE_SECONDS = 0.8
 
 
 class Ended(Exception):  # noqa: N818  # as SystemExit
-    """The run ends with this exit code, and with this to say, if anything."""
+    """Ends the run with an exit code and, optionally, a message."""
 
     def __init__(self, code: int, message: str | None = None) -> None:
         super().__init__(message)
@@ -52,28 +52,28 @@ class Ended(Exception):  # noqa: N818  # as SystemExit
 
 
 class Ending(NamedTuple):
-    """An exit code, and what there is to say."""
+    """An exit code, and a message if there is one to print."""
 
     code: int
     message: str | None
 
 
 class _Process:
-    """What there is once in a process: what it is about to record, and whether it said that it was stopped."""
+    """Process-wide state: the record of the current run, and whether the message that it was stopped was printed."""
 
     record: RunRecord | None = None
     said_stopped = False
 
 
 class Commands(typer.core.TyperGroup):
-    """Turns what is no bug of ours into a line on stderr and an exit code."""
+    """Turns expected errors into a line on stderr and an exit code."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run; help and the version, which the parser prints, fail as what a command prints does."""
+        """Run the command line. A failure to print help or the version ends like a failure to print a result."""
         try:
             return super().main(*args, **options)
         except (OSError, SystemExit) as error:
-            # On a broken pipe rich and typer exit with 1.
+            # rich and typer exit with 1 on a broken pipe.
             cause = error.__context__ if isinstance(error, SystemExit) else error
             ending = ending_of(cause) if isinstance(cause, OSError) else Ending(FAULT_OF_OURS, None)
             if ending.code == FAULT_OF_OURS:
@@ -84,7 +84,7 @@ class Commands(typer.core.TyperGroup):
             raise SystemExit(ending.code) from None
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command, and say how it ended where it failed."""
+        """Run a command, and print how it ended if it failed."""
         _Process.record, _Process.said_stopped = None, False
         try:
             return super().invoke(ctx)
@@ -105,11 +105,11 @@ class Commands(typer.core.TyperGroup):
 
 
 def _say_as_json(error: Exception) -> int:
-    """Say as JSON what else would be the parser's own words, or a traceback, and return the exit code."""
-    if (message_of := getattr(error, "format_message", None)) is not None:  # the parser's own
+    """Print an error as JSON instead of the parser's own message or a traceback, and return the exit code."""
+    if (message_of := getattr(error, "format_message", None)) is not None:  # a usage error from the parser
         say(message_of(), "error", exit_code=WRONG_USAGE)
         return WRONG_USAGE
-    # Not the exception's own text: a library's can quote what a field holds.
+    # Without the exception's own message, in which a library may quote what a field contains.
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     say(ending_of(error).message or "", "critical", exit_code=FAULT_OF_OURS, traceback=places)
@@ -117,7 +117,7 @@ def _say_as_json(error: Exception) -> int:
 
 
 def ending_of(error: BaseException) -> Ending:
-    """Return the exit code that an exception leads to, and what there is to say."""
+    """Return the exit code and the message for an exception."""
     match error:
         case errors.TitanicError():
             return Ending(code_of(error), str(error))
@@ -149,13 +149,13 @@ def _stopped(code: int) -> str:
 
 @contextmanager
 def recorded(record: RunRecord) -> Iterator[None]:
-    """Record how a run ends, however it ends."""
+    """Write the record when the ``with`` block ends, whether or not it raises."""
     _Process.record = record
     try:
         yield
     except BaseException as error:
         code, message = ending_of(error)
-        # What contradicts itself may name an input for the record.
+        # After a usage error nothing is written: the file for the record may be an input.
         for failed in record.end(code, message) if code != WRONG_USAGE else ():
             if str(failed) != message:
                 say(str(failed), "error")
@@ -165,7 +165,7 @@ def recorded(record: RunRecord) -> Iterator[None]:
 
 
 def leave(code: int) -> None:
-    """Discard what was not published, record how the run ended, if there is time, and end the process."""
+    """Discard unpublished files, write the record if there is time, and end the process."""
     record = _Process.record
 
     def end() -> None:
@@ -176,20 +176,20 @@ def leave(code: int) -> None:
         if record is not None:
             record.end(code, _stopped(code))
 
-    last = threading.Thread(target=end, daemon=True)
-    last.start()
-    last.join(_LAST_SECONDS)
-    discard_all(for_good=True)  # a record that takes too long
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    thread.join(_LEAVE_SECONDS)
+    discard_all(for_good=True)  # such as a record that takes too long to write
     os._exit(code if record is None or record.exit_code is None else record.exit_code)
 
 
 def say_outcome(report: RunReport, of: str = "") -> None:
-    """Say what there is to say of predictions that were made, or not.
+    """Print the outcome of a scoring run.
 
     Raises
     ------
     DataError
-        The data failed the run.
+        The run failed because of its data.
     """
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
@@ -203,7 +203,7 @@ def say_outcome(report: RunReport, of: str = "") -> None:
 
 
 def say_outcome_of_item(item: FolderItem) -> None:
-    """Say what there is to say of one input of several, which fails no other."""
+    """Print the outcome of one input of several. Its failure is printed as well, and not raised."""
     try:
         if item.error is not None:
             raise item.error
@@ -213,12 +213,12 @@ def say_outcome_of_item(item: FolderItem) -> None:
 
 
 def say_outcome_of_items(items: Sequence[FolderItem], output: str) -> None:
-    """Say on a terminal how many were scored.
+    """Print how many inputs were scored, if stderr is a terminal.
 
     Raises
     ------
     Ended
-        Any failed: with the gravest of their exit codes.
+        An input failed. The exit code is the gravest of all inputs.
     """
     from titanic_batch.runs.record import exit_code_of
 
@@ -232,12 +232,12 @@ def say_outcome_of_items(items: Sequence[FolderItem], output: str) -> None:
 
 
 def end_check(report: RunReport) -> None:
-    """End a check of data, whose report tells already what the data broke.
+    """End a check of data. There is no message, because the report already contains it.
 
     Raises
     ------
     Ended
-        The data failed it.
+        The data failed the check.
     """
     if report.failure:
         raise Ended(DATA_BROKE_THE_CONTRACT)

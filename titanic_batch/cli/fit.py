@@ -1,4 +1,4 @@
-"""``titanic fit``: a model out of labelled rows, and how good it is."""
+"""``titanic fit``: fit a model on labelled rows, and report how good it is."""
 
 from __future__ import annotations
 

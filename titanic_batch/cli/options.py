@@ -1,4 +1,4 @@
-"""Options that several commands share, and those that `RunOptions` declares."""
+"""Command-line options: those that several commands share, and those that `RunOptions` declares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunOption
 
 
 def named(param: typer.CallbackParam, value: str | None) -> str | None:
-    """Return the name of a file, if one was given; an empty one is none."""
+    """Return a file name, if one was given, after checking that it is not empty."""
     return None if value is None else file_name(value, param.opts[0])
 
 
@@ -56,7 +56,7 @@ LogFormat = Annotated[
 
 
 def model_digest(panel: str | None = None) -> Any:
-    """Return the option that pins a model, to stand in a panel of the help."""
+    """Return the option that pins a model, shown in a panel of the help."""
     return typer.Option(
         envvar="TITANIC_MODEL_SHA256",
         help="The SHA-256 that the model file must have, in hex.",
@@ -66,9 +66,9 @@ def model_digest(panel: str | None = None) -> Any:
 
 
 def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
-    """Give a command, in place of its parameter ``options``, those that `RunOptions` declares for it.
+    """Replace a command's parameter ``options`` with the options that `RunOptions` declares for the command.
 
-    The command is called with one `RunOptions`. ``panels`` tells whether its help has panels.
+    The decorated function still receives one `RunOptions`. ``panels`` is whether its help has panels.
     """
 
     def decorate(command: Command) -> Command:
@@ -83,7 +83,7 @@ def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
             own = {name: given.pop(name) for name in declared}
-            # Typer gives None for a list without entries.
+            # Typer passes None for a list without entries.
             options = RunOptions(**{name: value for name, value in own.items() if value is not None})
             command(options=options, **given)
 
@@ -95,11 +95,11 @@ def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
 
 
 def _parameter(name: str, option: Option, *, panels: bool) -> inspect.Parameter:
-    """Return an option of a run as a parameter that Typer reads."""
+    """Return a Typer parameter for an option of a run."""
     default = shown = _DEFAULTS[name]
     typed, flags = _TYPES[name], option.flags
     if typed is bool:
-        flags = flags or (f"--{name.replace('_', '-')}",)  # else Typer adds one that turns it off
+        flags = flags or (f"--{name.replace('_', '-')}",)  # otherwise Typer adds a --no- flag
     elif option.type is list:
         typed, shown = list[str] | None, None
     elif option.type is not None:
@@ -111,7 +111,7 @@ def _parameter(name: str, option: Option, *, panels: bool) -> inspect.Parameter:
         return value if option.parse is None else option.parse(value, param.opts[0])
 
     annotation = Annotated[
-        typed,  # type: ignore[valid-type]  # known as the program runs
+        typed,  # type: ignore[valid-type]  # only known at run time
         typer.Option(
             *flags,
             help=option.help,

@@ -1,4 +1,4 @@
-"""The process that the command runs in: its signals, its streams, its heap."""
+"""Setup of the command's process: signals, standard streams and memory."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 def on_signals(stop: Callable[[int], object]) -> None:
-    """Have SIGINT and SIGTERM call ``stop`` with the exit code that tells of them."""
+    """Make SIGINT and SIGTERM call ``stop`` with the exit code of the signal."""
     for number, code in STOPPED_BY.items():
         signal.signal(number, lambda *_, code=code: stop(code))
 
 
 def leave_if_stopping_takes_long() -> None:
-    """Leave shortly after a signal, if the main thread does not: a call that takes long, or a thread, keeps it.
+    """Leave shortly after a signal if the main thread does not, such as when a long call or another thread delays it.
 
-    That is so as long as the handlers stay that there are.
+    This applies as long as the current signal handlers stay installed.
     """
     handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
     reader, writer = os.pipe()
@@ -47,13 +47,13 @@ def leave_if_stopping_takes_long() -> None:
 
 
 def occupy_closed_streams() -> None:
-    """Put something where stdin, stdout or stderr is closed, or a file we open would take its place."""
+    """Open the null device in place of a closed stdin, stdout or stderr, or another file would get its descriptor."""
     for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, flags)  # stdin and stdout fail where they are used
-    # Both stay open as long as the process.
+            os.open(os.devnull, flags)  # reading stdin or writing stdout then fails
+    # Both stay open until the process ends.
     if sys.stdout is None:
         sys.stdout = open(1, "w")  # noqa: SIM115
     if sys.stderr is None:
@@ -61,23 +61,23 @@ def occupy_closed_streams() -> None:
 
 
 def allocate_sparingly() -> None:
-    """Let all threads, and Arrow too, share one heap, and start no threads but ours.
+    """Make all threads and Arrow share one heap, and keep NumPy and SciPy from starting threads of their own.
 
-    A heap for each thread, and Arrow's own beside them, each keep room for what they held at their fullest: a third
-    more memory in all, for no time gained. NumPy's and SciPy's own threads, one for each core, would wait for work
-    that never comes, spinning at first.
+    Separate heaps for each thread and for Arrow would each keep the memory of their peak: a third more in total,
+    without saving time. The threads of NumPy and SciPy, one for each core, would wait for work that never comes, and
+    spin at first.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with suppress(AttributeError, OSError):  # not every C library has it
+    with suppress(AttributeError, OSError):  # not every C library has mallopt
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def collect_rarely() -> None:
-    """Look for cycles now and then only.
+    """Make the garbage collector run rarely, and ignore existing objects at exit.
 
-    Importing makes some hundred thousand objects that stay; going through them again and again takes a sixth of the
-    time of a small run, and once more when they all end with the process.
+    Imports create some hundred thousand objects that stay alive. Traversing them repeatedly takes a sixth of the time
+    of a small run, and they would be traversed once more at exit.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     atexit.register(gc.freeze)

@@ -1,4 +1,4 @@
-"""``titanic score``: predictions for every row of files."""
+"""``titanic score``: predict every row of the input files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def score(
     to_folder = is_folder(output)
     written = [name for name in (report, metrics) if name is not None]
     others = [name for name in (None if to_folder else output, options.rejects) if name is not None]
-    # Before the record, which is written however the run ends, could be written over one of them.
+    # Checked first, because the record is written however the run ends, and must not overwrite one of these files.
     require_distinct_files([*inputs, model or DEFAULT_MODEL], [*written, *others])
     record = RunRecord(output, report=report, metrics=metrics, began=began)
     with recorded(record):

@@ -1,4 +1,4 @@
-"""``titanic serve``: predictions on request."""
+"""``titanic serve``: answer prediction requests over HTTP."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def serve(
 
 
 def _fit_token(file: str | None) -> str:
-    """Return the token that a client must show to fit a model."""
+    """Return the token that clients need to fit a model."""
     token = os.environ.get("TITANIC_FIT_TOKEN", "")
     if file is not None:
         try:
@@ -88,7 +88,7 @@ def _fit_token(file: str | None) -> str:
 
 
 def _route(variable: str) -> str | None:
-    """Return the path that a variable of Vertex AI's names; None where it names none."""
+    """Return the path in an environment variable of Vertex AI; None if it is not set."""
     route = os.environ.get(variable) or None
     if route is not None and (not route.startswith("/") or set(route) & set("<>?# ")):
         raise UsageError(f"{variable} is no path: it starts with a slash, and has no blank, <, >, ? or #.")

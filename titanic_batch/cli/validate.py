@@ -1,4 +1,4 @@
-"""``titanic validate``: whether rows keep the contract."""
+"""``titanic validate``: check rows against the contract."""
 
 from __future__ import annotations
 

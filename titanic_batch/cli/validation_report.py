@@ -1,6 +1,6 @@
-"""What `titanic validate` says of the data: text for people, JSON, JUnit and GitHub annotations for machines.
+"""The report formats of ``titanic validate``: text for people; JSON, JUnit and GitHub annotations for machines.
 
-No value of a field appears unless the report was made with values. Lists of rows are cut short, and say so.
+Values of fields appear only if the report was made with values. Lists of rows are truncated, and say so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text(report: RunReport, contract: Contract) -> str:
-    """Return lines: the counts, then rule, column, number of rows and the first of them."""
+    """Return a line with the totals, then one for each rule: its column, the number of rows, and the first of them."""
     lines = [_headline(report)]
     lines += [f"{rule.rule} {rule.column or 'row'}: {_rows(rule)}, {_first(rule)}" for rule in report.rules]
     if report.failure:
@@ -38,7 +38,7 @@ def table(report: RunReport) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    # Text, since rich would read brackets and colons in a plain string as markup.
+    # Text, because rich would interpret brackets and colons in a plain string as markup.
     state = Text(f"failed: {report.failure}" if report.failure else "passed")
     shown = Table(title=Text(_headline(report)), caption=state)
     for heading in ("rule", "column", "rows", "first rows"):
@@ -49,7 +49,7 @@ def table(report: RunReport) -> Any:
 
 
 def as_json(report: RunReport, contract: Contract) -> str:
-    """Return a JSON object; its keys stay as long as ``version`` does."""
+    """Return a JSON object. Its keys don't change as long as ``version`` is the same."""
     rules = [
         {
             "rule": rule.rule,
@@ -80,7 +80,7 @@ def as_json(report: RunReport, contract: Contract) -> str:
 
 
 def junit(report: RunReport, contract: Contract) -> str:
-    """Return JUnit XML with a test case for each rule; it fails where rows that break the rule fail the run."""
+    """Return JUnit XML with a test case for each rule. Broken rules fail only if too many rows are rejected."""
     broken = {(rule.rule, rule.column): rule for rule in report.rules}
     cases = list(dict.fromkeys([*contract.rules(), *broken]))
     failures = sum(case in broken for case in cases) if _too_many_rejects(report) else int(report.too_few)
@@ -108,7 +108,7 @@ def junit(report: RunReport, contract: Contract) -> str:
 def github(report: RunReport, contract: Contract) -> str:
     """Return workflow commands: an annotation for each of the first rows that break a rule.
 
-    The line is the row's number and one for the header; a row that spans lines moves those after it.
+    The line is the row number plus one for the header. It is too low after a row that spans several lines.
     """
     level = "error" if _too_many_rejects(report) else "warning"
     lines = []
@@ -129,7 +129,7 @@ def github(report: RunReport, contract: Contract) -> str:
 
 
 def github_summary(report: RunReport) -> str:
-    """Return the report as Markdown, for a job's summary."""
+    """Return the report as Markdown, for the summary of a job."""
     state = f"failed: {report.failure}" if report.failure else "passed"
     lines = ["### titanic validate", "", f"{_headline(report)} ({state})", ""]
     if report.rules:

@@ -1,37 +1,39 @@
-"""All that knows the notebook: the one folder to replace. These are the names that the product reads from it.
+"""Everything that is specific to the notebook: for another notebook, replace this one folder.
 
-``words``, imported by help, and so without imports of its own:
+The rest of the package uses only the following names.
 
-    TITLE               heads the web page
-    TASK                what the model does, as an order: begins the help of the command
-    ROW, ROWS           what a row is called, and several
-    LABEL               the column that is predicted, 0 or 1; in predictions too
-    CLASSIFIER          what the last step of the pipeline is called
-    DESCRIPTION         what the model is for: in the manifest and on its page
-    NOT_FOR             what it is not for: on its page
-    VERDICTS            what the web page says of a row, for label 0 and label 1: "This passenger likely survived"
-    THOSE               the rows of label 0, and of label 1
-    EVENT               what label 1 is: "probability of survival"
-    HAPPENED            the same as a verb: "share that survived"
-    POSITIVES           the rows of label 1, in one word
-    NOTEBOOK_CLAIM      how the notebook says how good it is, beside figures taken in the same way
+``words``, which imports nothing because the command's help imports it:
 
-``schema``, imported to check rows, and so without scikit-learn:
+    TITLE               heading of the web page
+    TASK                what the model does, in the imperative: the beginning of the command's help
+    ROW, ROWS           noun for a row, singular and plural
+    LABEL               name of the column to predict, 0 or 1; also in the predictions
+    CLASSIFIER          noun for the last step of the pipeline
+    DESCRIPTION         what the model is for: in the manifest and on the model's page
+    NOT_FOR             what the model is not for: on its page
+    VERDICTS            the web page's statement about a row, for label 0 and label 1: "This passenger likely survived"
+    THOSE               noun phrases for the rows with label 0 and with label 1
+    EVENT               noun for label 1: "probability of survival"
+    HAPPENED            verb for label 1: "share that survived"
+    POSITIVES           one noun for the rows with label 1
+    NOTEBOOK_CLAIM      how the notebook measures its accuracy; shown next to figures that are measured in the same way
 
-    CONTRACT            what a row must be: a pandera schema, its version, and which column is the key
+``schema``, which does not import scikit-learn because rows are checked without it:
+
+    CONTRACT            contract of a row: a pandera schema, its version, and which column is the key
     LABELLED_CONTRACT   the same with the label, for rows to fit on
 
 ``pipeline``:
 
-    build_pipeline      returns the unfitted pipeline, whose last step is ``classifier``, of a seed and parameters
-    DEFAULT_SEED        the seed where none is given
-    PARAMETERS          the parameters of the classifier that ``fit --param`` takes
-    CATEGORIES          what the codes of features stand for, by feature: in the manifest
-    TRUSTED_TYPES       the classes that a model file may build
-    GROUPS              columns by whose values the model's page shows how good the model is
-    NOTEBOOK_GRID       what ``fit --tune`` searches, as the notebook does
-    NOTEBOOK_PARAMETERS what the notebook's search finds: the model's page compares with it
-    NOTEBOOK_HELD_OUT   the share of rows that the notebook holds out, and the seed by which it draws them
+    build_pipeline      takes a seed and parameters, returns the unfitted pipeline, whose last step is ``classifier``
+    DEFAULT_SEED        seed if none is given
+    PARAMETERS          names of the classifier's parameters that ``fit --param`` accepts
+    CATEGORIES          meaning of the codes of each feature: in the manifest
+    TRUSTED_TYPES       classes that loading a model file may instantiate
+    GROUPS              columns by whose values the model's page breaks down its performance
+    NOTEBOOK_GRID       the notebook's parameter grid, which ``fit --tune`` searches
+    NOTEBOOK_PARAMETERS parameters that the notebook's search finds: the model's page compares the model with them
+    NOTEBOOK_HELD_OUT   share of rows that the notebook holds out, and the seed with which it draws them
 
-``train.csv``: labelled rows that the package carries, on which the reference model is fitted.
+``train.csv``: labelled rows that ship with the package; the reference model is fitted on them.
 """

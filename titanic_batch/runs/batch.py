@@ -1,7 +1,7 @@
-"""The jobs over one output: read, judge, score, write, publish; and report what was done.
+"""Jobs that produce one output: read, check, score, write, publish, and report what was done.
 
-Nothing here prints or exits. What a run comes to is a `RunReport`, also where the data broke the contract: then its
-``failure`` says how. Errors are raised for all that keeps a run from getting that far.
+Nothing here prints or exits. A run returns a `RunReport`, even if the data broke the contract; its ``failure`` then
+says how. Whatever stops a run earlier raises an error.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from titanic_batch.writing.tables import TableWriter
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a run that scores writes: a file of predictions, and one of rejects, if it has a place for them.
+    """The files that a scoring run writes: predictions and, optionally, rejects.
 
-    ``rejects_if_any``: whether the rejects file is there only if a row was rejected; one of an earlier run goes.
+    With ``rejects_if_any``, the rejects file exists only if a row was rejected; one of an earlier run is removed.
     """
 
     predictions: str
@@ -50,17 +50,18 @@ def score(
 ) -> RunReport:
     """Score the sources into one file of predictions.
 
-    The predictions appear only when every row was judged and not too many were rejected; the rejects appear also where
-    they were. ``report``, if given, is what is returned: it tells how far a run came that failed.
+    The predictions are published only if all rows were checked and the report has no ``failure``; the rejects are
+    published even if it has one. A ``report`` that is given is filled in and returned; if the run raises, it shows how
+    far the run got.
 
     Raises
     ------
     DataError, InputError, TransferError
-        An input can't be opened, or read to its end, or its columns are not those of the contract.
+        An input can't be opened or read to its end, or its columns don't match the contract.
     OutputBusyError, OutputError, TransferError
         An output can't be created or written.
     UsageError
-        A column to keep is one that is written anyway.
+        The output contains a column to keep anyway.
     """
     report = report or RunReport()
     report.begin(sources)
@@ -73,14 +74,14 @@ def score(
         output = publication.add(target.predictions)
         rejects = RejectsFile(target.rejects, publication)
         with report.timed("open"):
-            tables = _opened(sources, columns.contract, columns.keep, stack, report, digest=options.detailed)
+            tables = _open_tables(sources, columns.contract, columns.keep, stack, report, digest=options.detailed)
         schema = columns.schema(tables, target.format)
         rejects.begin(tables, stack)
         predictions = stack.enter_context(TableWriter(output.file, target.format, schema))
         judge = Judge(
             columns.contract, partial(columns.of, schema=schema), columns.keep, fields=target.rejects is not None
         )
-        with closing(_judged(judge, tables, options, report)) as blocks:
+        with closing(_judged_blocks(judge, tables, options, report)) as blocks:
             for block in blocks:
                 with report.timed("write"):
                     rejects.write(block)
@@ -106,24 +107,24 @@ def validate(
     options: RunOptions,
     on_accepted: Callable[[pa.Table], None] = lambda rows: None,
 ) -> RunReport:
-    """Judge the sources as `score` does, and write nothing but the rejects, where the options name a file for them.
+    """Check the sources as `score` does. Only the rejects are written, if the options name a file for them.
 
-    ``on_accepted`` gets the accepted rows, table by table, with the contract's columns and types.
+    ``on_accepted`` is called with tables of accepted rows, which have the contract's columns and types.
 
     Raises
     ------
     DataError, InputError, OutputBusyError, OutputError, TransferError
-        As `score` does.
+        As `score`.
     """
     report = RunReport(with_values=options.with_values)
     report.begin(sources)
     with ExitStack() as stack:
         publication = stack.enter_context(Publication(options.wait))
         rejects = RejectsFile(options.rejects, publication)
-        tables = _opened(sources, contract, (), stack, report)
+        tables = _open_tables(sources, contract, (), stack, report)
         rejects.begin(tables, stack)
         judge = Judge(contract, fields=options.rejects is not None or options.with_values)
-        with closing(_judged(judge, tables, options, report)) as blocks:
+        with closing(_judged_blocks(judge, tables, options, report)) as blocks:
             for block in blocks:
                 with report.timed("write"):
                     rejects.write(block)
@@ -134,7 +135,7 @@ def validate(
     return report
 
 
-def _opened(
+def _open_tables(
     sources: Sequence[Source],
     contract: Contract,
     keep: Sequence[str],
@@ -143,7 +144,7 @@ def _opened(
     *,
     digest: bool = False,
 ) -> list[InputTable]:
-    """Open the sources and check that they have the columns that will be read; ``stack`` closes them."""
+    """Open the sources and check that they have the columns to read; ``stack`` closes them."""
     tables = []
     for source, file in zip(sources, report.inputs, strict=True):
         table = stack.enter_context(open_table(source, digest=digest))
@@ -153,10 +154,10 @@ def _opened(
     return tables
 
 
-def _judged(
+def _judged_blocks(
     judge: Judge, tables: Sequence[InputTable], options: RunOptions, report: RunReport
 ) -> Generator[JudgedBlock, None, None]:
-    """Yield all rows of the tables, judged and counted; see at the end that no file was changed meanwhile."""
+    """Yield all rows of the tables, judged and counted; then check that no file has changed in the meantime."""
     sizes = [table.size for table in tables]
     comparable = None not in sizes and len({table.source.format for table in tables}) == 1
     total = sum(size or 0 for size in sizes) if comparable else None
@@ -171,7 +172,7 @@ def _judged(
                     if options.progress is not None:
                         options.progress(report.rows, done, total)
         except DataError:
-            for table in tables:  # what looks damaged may only have been changed while it was read
+            for table in tables:  # a file that changes while it is read can look damaged
                 table.require_unchanged()
             raise
         for table, file in zip(tables, report.inputs, strict=True):

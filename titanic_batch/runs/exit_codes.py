@@ -1,4 +1,4 @@
-"""How a run ends, as the exit code tells a scheduler (``sysexits``)."""
+"""Exit codes that show a scheduler how a run ended. Most are from ``sysexits.h``."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _CODES: dict[type[TitanicError], int] = {
     ModelError: 78,
 }
 
-# What trying again may mend comes first: a scheduler that saw only the other code would leave it undone.
+# Codes of failures that a retry may fix come first: a scheduler that saw only another code would not retry.
 _GRAVEST_FIRST = (TRANSFER_FAILED, 75, 73, 66, DATA_BROKE_THE_CONTRACT, DONE)
 
 
 def code_of(error: TitanicError) -> int:
-    """Return the exit code that an error leads to."""
+    """Return the exit code for an error."""
     return next(code for error_type, code in _CODES.items() if isinstance(error, error_type))
 
 
 def gravest(codes: Iterable[int]) -> int:
-    """Return the exit code of a run over several inputs that ended with ``codes``; 0 where there was none."""
+    """Return the exit code of a run whose inputs ended with ``codes``; 0 if there are none."""
     return min(codes, key=_GRAVEST_FIRST.index, default=DONE)

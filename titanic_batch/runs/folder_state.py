@@ -1,7 +1,8 @@
-"""What a folder of predictions was made from: one JSON file in it, which several runs may write at once.
+"""The state of a folder of predictions: a JSON file that records how each output was made.
 
-An entry says which input, by its digest, and which recipe, by the digest of all that shapes the output, made which
-output. No time, host or place is in it, so that the same work leaves the same file, whoever did which part of it.
+An entry contains the digests of an output, of its input, and of its recipe, which is everything else that affects the
+output. The file contains no time, host or location, so that the same work results in the same file, no matter which run
+did which part. Several runs may write it at once.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from titanic_batch.writing.publishing import Publication
 NAME = "_state.json"
 FORMAT = "titanic-batch folder"
 FORMAT_VERSION = 1
-_SAVE_SECONDS = 2.0  # a killed run does again what it did in so short a time
-_WAIT_SECONDS = 60.0  # another run holds the file only for as long as it takes to write it
+_SAVE_SECONDS = 2.0  # a killed run loses, and has to repeat, no more finished work than this
+_WAIT_SECONDS = 60.0  # another run locks the file only while it writes it
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How an output was made; all digests are SHA-256 in hex."""
+    """How an output was made. All digests are SHA-256 in hex."""
 
     input_bytes: int | None
     input_sha256: str | None
@@ -36,32 +37,33 @@ class Entry:
 
 
 def recipe_of(parts: Mapping[str, Any]) -> str:
-    """Return the digest of all that shapes an output, beside its input."""
+    """Return the digest of everything that affects an output except its input."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 class FolderState:
     """The state file of a folder.
 
-    What other runs write meanwhile is kept: the file is locked, read, and published with our entries on top.
+    Entries that other runs write in the meantime are kept: to save, the file is locked, read again, and published with
+    the entries of this run added.
 
     Raises
     ------
     OutputError
-        What is there by its name is no file.
+        The path exists and is not a file.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._path = os.path.join(folder, NAME)
-        if os.path.exists(self._path) and not os.path.isfile(self._path):  # a named pipe would have us wait
+        if os.path.exists(self._path) and not os.path.isfile(self._path):  # reading a named pipe would block
             raise OutputError(f"{self._path} is no file: it would tell what is done, so remove what is there.")
         self._entries = _read(self._path)
         self._unsaved: dict[str, Entry] = {}
         self._saved_at = time.monotonic()
 
     def made(self, name: str, source: str, recipe: str) -> Entry | None:
-        """Return how an output was made, if by this recipe from the file as it is now, and if it is unchanged since."""
+        """Return the entry of an output, if it is unchanged and ``recipe`` made it from the current ``source``."""
         entry = self._entries.get(name)
         if entry is None or entry.recipe != recipe:
             return None
@@ -78,13 +80,13 @@ class FolderState:
         return entry if is_current else None
 
     def note(self, name: str, entry: Entry) -> None:
-        """Note how an output was made; the file is written now and then, and by `save`, as `save` does."""
+        """Add the entry of an output. Every few seconds this calls `save`, and raises as it does."""
         self._unsaved[name] = entry
         if time.monotonic() - self._saved_at > _SAVE_SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Write what was noted.
+        """Write the entries that are not saved yet.
 
         Raises
         ------
@@ -107,7 +109,7 @@ class FolderState:
 
 
 def _read(path: str) -> dict[str, Entry]:
-    """Return the entries of a state file; none where it is missing, damaged or newer: then work is done again."""
+    """Return the entries of a state file; none if it is missing, damaged or newer, so that the work is done again."""
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)

@@ -1,4 +1,4 @@
-"""Many inputs into a folder: one file of predictions for each, under its name, and each a job of its own."""
+"""Score many inputs into a folder: each is a job of its own, whose predictions are named after it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ REJECTS = "_rejects"
 
 @dataclass(slots=True)
 class FolderItem:
-    """One input of a folder's and what becomes of it.
+    """One input of a folder run, and its outcome.
 
-    ``name`` is the output's within the folder. ``report`` tells what was done, ``error`` what kept it from being done;
-    both are as they were where nothing was: ``skipped``, or the run has ended before.
+    ``name`` is the path of the output within the folder. ``report`` says what was done, ``error`` why it could not be
+    completed. If the item was ``skipped``, or the run ended before it, no rows are reported and there is no error.
     """
 
     source: Source
@@ -49,20 +49,20 @@ class FolderItem:
 
     @property
     def failure(self) -> str | None:
-        """Why there are no new predictions, if there are none."""
+        """Why scoring failed, or None."""
         return str(self.error) if self.error is not None else self.report.failure
 
     @property
     def is_done(self) -> bool:
-        """Whether its predictions are there."""
+        """Whether the predictions were published, by this run or an earlier one."""
         return self.skipped or self.report.output is not None
 
 
 def items_of(sources: Sequence[Source], folder: str, output_format: Format | None = None) -> list[FolderItem]:
-    """Return what to make of the sources: of each one file.
+    """Return an item for each source.
 
-    An output is called as its source is below the folder or the part of a glob that was named; with ``output_format``,
-    and where the name tells another format, the suffix is that of the format.
+    An output has the name of its source, relative to the given folder or to the part of the glob without wildcards. Its
+    suffix is replaced if it is not that of the output format, which defaults to the source's.
 
     Raises
     ------
@@ -83,14 +83,15 @@ def items_of(sources: Sequence[Source], folder: str, output_format: Format | Non
 
 
 def require_places(items: Sequence[FolderItem], folder: str, also_written: Sequence[str]) -> None:
-    """Check that each item has a place of its own in the folder, where nothing is that is read.
+    """Check that each item has output paths of its own in the folder, and that no input is overwritten.
 
-    ``also_written``: files that the run writes besides.
+    ``also_written`` lists other files that the run writes.
 
     Raises
     ------
     UsageError
-        Two inputs would become one output, an input would be overwritten, or lies beyond the folder that was named.
+        A file would be written twice, an output would be outside the folder, or an input is inside it or would be
+        overwritten.
     """
     written: dict[str, str] = {os.path.realpath(os.path.join(folder, STATE)): "the state of the folder"}
     for item in items:
@@ -117,7 +118,7 @@ def require_places(items: Sequence[FolderItem], folder: str, also_written: Seque
 
 
 def sizes_of(items: Sequence[FolderItem]) -> list[int]:
-    """Return the sizes of the inputs in bytes, 0 for pipes and for what has vanished, which reading it will tell."""
+    """Return the sizes of the inputs in bytes; 0 for pipes, and for missing files, which raise when they are read."""
     return [os.path.getsize(item.source.name) if os.path.isfile(item.source.name) else 0 for item in items]
 
 
@@ -128,19 +129,20 @@ def score_each(
     options: RunOptions,
     on_done: Callable[[FolderItem], None] = lambda item: None,
 ) -> None:
-    """Score each item by itself, as `batch.score` does a single output; one that fails doesn't stop the others.
+    """Score each item separately with `batch.score`. An item that fails doesn't stop the others.
 
-    The limits of the options hold for each. ``resume`` skips an item whose output was made from the same content, with
-    the same model, versions and options, and is unchanged. ``on_done`` is called with each item when it is done.
+    The limits in the options apply to each item by itself. With ``resume``, an item is skipped if its output is
+    unchanged and was made from the same content with the same model, versions and options. ``on_done`` is called with
+    each item when it is done.
 
     Raises
     ------
     OutputError
-        The folder can't be made.
+        The folder can't be created.
     OutputBusyError, TransferError
-        What was done can't be noted in the folder's state.
+        The state of the folder can't be saved.
     UsageError
-        A column to keep is one that is written anyway.
+        The output contains a column to keep anyway.
     """
     columns.require_distinct_names()
     for place in sorted({folder, *(os.path.dirname(name) for item in items for name in (item.output, item.rejects))}):
@@ -174,11 +176,11 @@ def _score(item: FolderItem, columns: PredictedColumns, options: RunOptions) -> 
 
 
 def _options_of_item(options: RunOptions, rows: int, number: int, count: int) -> RunOptions:
-    """Return the options of one item, the progress of which is counted in items."""
+    """Return the options for one item, whose progress is reported in items."""
     progress = options.progress
 
     def show(judged: int, done: int, total: int | None) -> None:
-        assert progress is not None  # noqa: S101  # else this is not called
+        assert progress is not None  # noqa: S101  # only called if there is one
         progress(rows + judged, number, count)
 
     return replace(options, detailed=True, progress=progress and show)
@@ -191,7 +193,7 @@ def _note(item: FolderItem, recipe: str, state: FolderState) -> None:
 
 
 def _recipe(item: FolderItem, columns: PredictedColumns, options: RunOptions) -> Mapping[str, Any]:
-    """Return all that shapes an output, beside its input."""
+    """Return everything that affects an output except its input."""
     return options.recipe() | {
         "provenance": dict(columns.provenance),
         "schema": columns.contract.digest,

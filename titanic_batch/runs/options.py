@@ -1,7 +1,7 @@
-"""The options of a run, each declared once: its default, its help, and whether a report and ``--resume`` heed it.
+"""The options of a run. Each is declared once: its default, its help, and whether reports and ``--resume`` use it.
 
-The commands take their parameters from here, a run report its ``options``, and a folder's state the recipe by which it
-knows what was made in the same way. This imports no library, so that help is answered at once.
+From these declarations come the parameters of the commands, the ``options`` of a run report, and the recipe by which a
+folder's state recognizes outputs that were made in the same way. No library is imported here, so that help is fast.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from titanic_batch.reading.formats import FORMATS, Format
 from titanic_batch.runs.shards import Shard
 
 Progress = Callable[[int, int, int | None], None]
-"""Called with the rows judged so far, how much of the input that is, and how much there is (None: not known)."""
+"""Called with the number of rows checked so far, how much of the input is done, and the total (None if unknown)."""
 
-# Panels of a command's help, beside the options of every day.
+# Panels for the less common options in a command's help.
 DATA = "What the data must be"
 MANY = "Many files, many runs"
 REPORTS = "Reports for people and machines"
 
-_MAX_JOBS = 512  # more threads than these only cost memory, and many more can't be started
+_MAX_JOBS = 512  # more threads only use more memory, and far more can't be started
 
 Word = TypeVar("Word", bound=str)
 
 
 def one_of(words: Iterable[Word], given: str, option: str) -> Word:
-    """Return the word that was given as ``option``.
+    """Return ``given``, the value of ``option``, after checking that it is one of ``words``.
 
     Raises
     ------
     UsageError
-        It is none of ``words``.
+        It is not.
     """
     words = list(words)
     for word in words:
@@ -47,14 +47,14 @@ def one_of(words: Iterable[Word], given: str, option: str) -> Word:
 
 @dataclass(frozen=True, slots=True)
 class RejectLimit:
-    """How many rejected rows a run tolerates: a number, or a share of all rows in percent."""
+    """How many rejected rows a run tolerates: a number, or a percentage of all rows."""
 
     rows: int = 0
     percent: Decimal | None = None
 
     @classmethod
     def parse(cls, text: str) -> RejectLimit:
-        """Return the limit that ``N`` or ``P%`` stands for.
+        """Parse a limit, ``N`` or ``P%``.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class RejectLimit:
         return limit
 
     def is_passed(self, rejected: int, rows: int) -> bool:
-        """Tell whether so many rejected of so many rows are too many."""
+        """Return whether ``rejected`` of ``rows`` rows exceed the limit."""
         if self.percent is not None:
             return 100 * rejected > self.percent * rows
         return rejected > self.rows
@@ -87,28 +87,28 @@ class RejectLimit:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What an option is to a command, beside its name, type and default.
+    """How commands and reports treat an option, in addition to its name, type and default.
 
     Attributes
     ----------
     help
-        What the command's help says.
+        Help text.
     commands
-        The commands that have it.
+        Names of the commands that have the option.
     panel
-        The panel of the help that it stands in, where a command has panels.
+        Help panel that shows the option, in commands that have panels.
     flags
-        How it is spelled, where that isn't its name.
+        Flags on the command line, if not derived from the name.
     type
-        The type of what is typed, where that isn't the option's own; ``parse`` makes one of the other.
+        Type of the command-line value, if it differs from the option's type; ``parse`` then converts it.
     parse
-        Returns the option's value. Takes what was typed, and how the option is spelled.
+        Converts the command-line value to the option's value. Called with the value and the flag.
     minimum, maximum
         Bounds of a number.
     is_recorded
-        Whether it stands in the run report.
+        Whether the run report contains the option.
     shapes_output
-        Whether outputs made with another value are made anew by ``--resume``.
+        Whether ``--resume`` remakes outputs that were made with another value.
     """
 
     help: str
@@ -124,7 +124,7 @@ class Option:
 
 
 def file_name(name: str, option: str) -> str:
-    """Return the name of a file that was given as ``option``.
+    """Return ``name``, a file name given as the value of ``option``, after checking that it is not empty.
 
     Raises
     ------
@@ -156,14 +156,14 @@ def _finite(number: float, option: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """All options of a run that reads rows, whichever job it is.
+    """The options of all jobs that read rows.
 
     Attributes
     ----------
     detailed
-        Whether the report is to have digests of inputs and outputs, and the distribution of the predictions.
+        Whether the report contains digests of inputs and outputs, and the distribution of the predictions.
     progress
-        What is told how far the run has come.
+        Callback for the progress of the run.
     """
 
     keep: Annotated[
@@ -262,12 +262,12 @@ class RunOptions:
 
     @classmethod
     def of(cls, **given: Any) -> RunOptions:
-        """Return options as a program gives them: a number, a word or a path in place of what it stands for.
+        """Create options from plain values, such as ``"2.5%"`` for a `RejectLimit` or ``"0/4"`` for a `Shard`.
 
         Raises
         ------
         UsageError
-            A value is mistyped, or makes no sense.
+            A value is invalid.
         """
         if given.get("jobs") is not None and given["jobs"] < 1:
             raise UsageError(f"jobs {given['jobs']}: there is at least 1.")
@@ -285,14 +285,14 @@ class RunOptions:
         return cls(**given)
 
     def given(self) -> dict[str, Any]:
-        """Return the options that are not as they are by default."""
+        """Return the options that differ from their defaults."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if value != defaults[name]}
 
     @property
     def threads(self) -> int:
-        """How many threads work."""
+        """Number of threads: ``jobs``, or the number of cores that this process may use."""
         if self.jobs is not None:
             return self.jobs
         from joblib import cpu_count
@@ -300,11 +300,11 @@ class RunOptions:
         return int(cpu_count())
 
     def recorded(self) -> dict[str, Any]:
-        """Return what the run report says of the options."""
+        """Return the options that the run report contains."""
         return self._as_json(lambda option: option.is_recorded) | {"jobs": self.threads}
 
     def recipe(self) -> dict[str, Any]:
-        """Return all options that shape an output, beside its format."""
+        """Return the options that affect an output, except its format."""
         return self._as_json(lambda option: option.shapes_output)
 
     def _as_json(self, is_wanted: Callable[[Option], bool]) -> dict[str, Any]:
@@ -316,7 +316,7 @@ DECLARED: dict[str, Option] = {
     for name, hint in get_type_hints(RunOptions, include_extras=True).items()
     for option in getattr(hint, "__metadata__", ())
 }
-"""What is declared of each option, by its name, in the order of help and reports."""
+"""The declaration of each option by name, in the order of help and reports."""
 
 
 def _json(value: Any) -> Any:

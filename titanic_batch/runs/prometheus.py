@@ -1,6 +1,6 @@
-"""How the last run of a job went, in the text format that Prometheus' node exporter takes from its textfile folder.
+"""Metrics of a job's last run, in the text format for the textfile collector of Prometheus' node exporter.
 
-Every metric has the job's output as a label, so that the files of several jobs can lie in one folder.
+Every metric has the job's output as a label, so that several jobs can write their files to the same folder.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ LAST_SUCCESS = "titanic_last_success_timestamp_seconds"
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """What there is to tell of a run.
+    """The facts about a run that its metrics report.
 
     Attributes
     ----------
     exit_code
-        How it ended.
+        Exit code of the run.
     ended
-        When, in seconds since 1970.
+        Time of its end, in seconds since 1970.
     seconds
-        How long it took.
+        Duration.
     rows
-        Rows by what became of them.
+        Number of rows by outcome.
     rules
-        Rows that break a rule, by rule and column (None: the whole row).
+        Number of rows that break a rule, by rule and column (None for the whole row).
     drifts
-        How rows compare with those of the fit, one for each file of predictions.
+        How the rows compare with the training rows, one for each file of predictions.
     """
 
     exit_code: int
@@ -55,11 +55,11 @@ def exposition(run: LastRun, labels: Mapping[str, str], old: str = "") -> str:
     Parameters
     ----------
     run
-        What to tell.
+        The run to report.
     labels
-        What tells this job from others.
+        Labels that identify the job.
     old
-        The metrics that will be replaced, for when a run succeeded before this one.
+        The metrics to be replaced. The time of the last success is taken from them if this run failed.
     """
     metrics = _Metrics({name: _utf8(value) for name, value in labels.items()})
     metrics.add("titanic_last_run_timestamp_seconds", "When the last run ended, in seconds since 1970.", run.ended)
@@ -71,8 +71,8 @@ def exposition(run: LastRun, labels: Mapping[str, str], old: str = "") -> str:
     for outcome, count in run.rows.items():
         metrics.add("titanic_last_run_rows", "Rows of the last run, by what became of them.", count, outcome=outcome)
     for (rule, column), count in run.rules.items():
-        described = "Rows of the last run that break a rule; one may break several."
-        metrics.add("titanic_last_run_broken_rules", described, count, rule=rule, column=column or "")
+        description = "Rows of the last run that break a rule; one may break several."
+        metrics.add("titanic_last_run_broken_rules", description, count, rule=rule, column=column or "")
     _add_drifts(metrics, run.drifts)
     return generate_latest(metrics.registry).decode()
 
@@ -87,35 +87,35 @@ def _add_drifts(metrics: _Metrics, drifts: Sequence[Drift]) -> None:
         for part in drift.missing:
             missing[part.column] = max(part.share, missing.get(part.column, 0.0))
     for name, shift in worst.items():
-        described = "How far rows moved from the training rows, as a PSI; of many files, the furthest."
-        metrics.add("titanic_last_run_psi", described, shift.psi, of=name)
-        described = "The PSI that chance alone makes of so many rows in one run of a thousand."
-        metrics.add("titanic_last_run_psi_by_chance", described, shift.chance, of=name)
-        described = "Share of rows with a value that no training row has; of many files, the highest."
-        metrics.add("titanic_last_run_unseen_share", described, shift.unseen, of=name)
+        description = "How far rows moved from the training rows, as a PSI; of many files, the furthest."
+        metrics.add("titanic_last_run_psi", description, shift.psi, of=name)
+        description = "The PSI that chance alone makes of so many rows in one run of a thousand."
+        metrics.add("titanic_last_run_psi_by_chance", description, shift.chance, of=name)
+        description = "Share of rows with a value that no training row has; of many files, the highest."
+        metrics.add("titanic_last_run_unseen_share", description, shift.unseen, of=name)
     for name, share in missing.items():
-        described = "Share of missing values in a column; of many files, the highest."
-        metrics.add("titanic_last_run_missing_share", described, share, column=name)
+        description = "Share of missing values in a column; of many files, the highest."
+        metrics.add("titanic_last_run_missing_share", description, share, column=name)
 
 
 class _Metrics:
-    """Gauges that share some labels."""
+    """Gauges with common labels."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = labels
         self.registry = CollectorRegistry()
         self._gauges: dict[str, Gauge] = {}
 
-    def add(self, name: str, described: str, value: float, **labels: str) -> None:
-        """Set a gauge, whose labels are those that all share and its own."""
+    def add(self, name: str, description: str, value: float, **labels: str) -> None:
+        """Set a gauge, which has ``labels`` in addition to the common labels."""
         names = [*self.labels, *labels]
         if name not in self._gauges:
-            self._gauges[name] = Gauge(name, described, names, registry=self.registry)
+            self._gauges[name] = Gauge(name, description, names, registry=self.registry)
         self._gauges[name].labels(**self.labels, **labels).set(value)
 
 
 def _last_success(text: str, labels: Mapping[str, str]) -> float | None:
-    """Return when a job last succeeded, as metrics of ours tell; None where they don't, or are damaged."""
+    """Return the time of a job's last success from its earlier metrics; None if it is missing or they are damaged."""
     try:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -127,5 +127,5 @@ def _last_success(text: str, labels: Mapping[str, str]) -> float | None:
 
 
 def _utf8(text: str) -> str:
-    """Return text with what is not UTF-8, which a file's name may hold, as escapes."""
+    """Return text, such as a file name, with escapes in place of what can't be encoded as UTF-8."""
     return text.encode(errors="backslashreplace").decode()

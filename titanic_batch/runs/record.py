@@ -1,8 +1,8 @@
-"""The record of a run: what it was asked for, what it read, wrote and found, and how it ended, as JSON.
+"""The record of a run: what was requested, what was read, written and found, and how the run ended, as JSON.
 
-It is made when a run begins, before the libraries are imported that take seconds, and written when it ends, however it
-ends, after all else was published. The format is
-described in ``record.schema.json``; a further section is one more member there and in `RunRecord.as_json`.
+It is created when a run begins, before libraries are imported, which takes seconds. It is written when the run ends,
+however it ends, after everything else was published. ``record.schema.json`` describes the format; to add a section, add
+a member there and in `RunRecord.as_json`.
 """
 
 from __future__ import annotations
@@ -35,42 +35,42 @@ if TYPE_CHECKING:
 
 FORMAT = "titanic-batch run"
 FORMAT_VERSION = 1
-_WAIT_SECONDS = 5.0  # for another run's record of the same name, which is written in a moment
+_WAIT_SECONDS = 5.0  # for another run that is writing a record of the same name
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUsed:
-    """Where a model comes from: its file or ``reference``; the reference model has no digest."""
+    """The origin of a model: its file or ``reference``. The reference model has no digest."""
 
     source: str
     sha256: str | None
 
 
 class RunRecord:
-    """What is known of a run, from its beginning on.
+    """Collects what is known about a run, from its beginning on.
 
     Parameters
     ----------
     output
-        What the run was told to write: a file, a folder, or ``-``.
+        The output that was requested: a file, a folder, or ``-``.
     report, metrics
-        Where to write the record as JSON, and as Prometheus metrics; None: nowhere.
+        Files for the record as JSON and as Prometheus metrics. None to write none.
     began
-        `time.perf_counter` when the run began.
+        `time.perf_counter` at the beginning of the run.
 
     Attributes
     ----------
     model : ModelUsed or None
-        None until it is loaded.
+        The model; None until it is loaded.
     contract : Contract or None
-        What rows were judged by.
+        The contract of the rows; None until it is known.
     options : RunOptions or None
         The options of the run; None until they are known.
     single : RunReport or None
-        How a run went that writes one output; None until it begins.
+        The report of a run that writes one output; None until scoring begins.
     items : list of FolderItem or None
-        What a run does that writes a folder, one for each input.
+        The items of a run that writes a folder, one for each input; None until scoring begins.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class RunRecord:
         self._ending = threading.Lock()
 
     def begin(self, items: list[FolderItem]) -> None:
-        """Note what will be made of the inputs, where each is a job of its own."""
+        """Set the items of a run that writes a folder."""
         self.items = items
 
     def loaded(self, source: str, sha256: str | None) -> None:
-        """Note which model is used, and that from here on the time is the run's own."""
+        """Set the model, and record the time until now as the time spent on loading."""
         self.model = ModelUsed(source, sha256)
         self.seconds["load"] = time.perf_counter() - self._began
 
     def check_creatable(self) -> None:
-        """Check that it can be written, before any work is done.
+        """Check that the files can be created, before any work is done.
 
         Raises
         ------
@@ -118,20 +118,21 @@ class RunRecord:
 
     @property
     def reports(self) -> list[RunReport]:
-        """How each part of the run went."""
+        """The report of each output: of the single one, or of each item."""
         if self.items is not None:
             return [item.report for item in self.items]
         return [] if self.single is None else [self.single]
 
     def end(self, exit_code: int, message: str | None = None) -> list[TitanicError]:
-        """Write how the run ended; once: whoever comes later waits for the first, and changes nothing.
+        """Write how the run ended. Only the first call does so: another one waits for it and has no effect.
 
         Returns
         -------
         list of TitanicError
-            What could not be written, and why. What can be written then tells of it.
+            Why a file could not be written. The other file is still written; if the run had succeeded, it says that
+            this write failed.
         """
-        stopping.hold()  # there is nothing more to stop
+        stopping.hold()  # there is nothing left to stop
         with self._ending:
             if self.exit_code is not None:
                 return []
@@ -146,12 +147,12 @@ class RunRecord:
             return errors
 
     def _write(self, names: Sequence[str | None]) -> list[TitanicError]:
-        """Publish the files of these names, none of them where one fails, and return what went wrong."""
+        """Publish the files with these names, none of them if one fails, and return the errors."""
         try:
             with Publication(_WAIT_SECONDS) as publication:
                 for name in filter(None, names):
                     text = self.as_prometheus() if name == self._metrics else self.as_json()
-                    # A file's name need not be UTF-8.
+                    # A file name need not be valid UTF-8.
                     publication.add(name).file.write(text.encode(errors="backslashreplace"))
                 publication.publish()
         except TitanicError as error:
@@ -159,10 +160,10 @@ class RunRecord:
         return []
 
     def as_prometheus(self) -> str:
-        """Return the record as metrics; when the job last succeeded is taken from those it will replace."""
-        from titanic_batch.runs.prometheus import LastRun, exposition  # few runs are asked for metrics
+        """Return the record as metrics. The time of an earlier success is taken from the file to be replaced."""
+        from titanic_batch.runs.prometheus import LastRun, exposition  # few runs write metrics
 
-        assert self.exit_code is not None  # noqa: S101  # it has ended
+        assert self.exit_code is not None  # noqa: S101  # the run has ended
         old = ""
         with suppress(OSError):
             if self._metrics is not None and os.path.isfile(self._metrics):
@@ -232,7 +233,7 @@ class RunRecord:
         for report in self.reports:
             for stage, seconds in report.seconds.items():
                 spent[stage] += seconds
-        spent["score"] -= spent["write"]  # which it does in between
+        spent["score"] -= spent["write"]  # blocks are written while scoring is timed
         return {stage: round(spent[stage], 6) for stage in ("load", "open", "score", "write", "publish", "total")}
 
     def _inputs(self) -> list[dict[str, Any]]:
@@ -241,16 +242,16 @@ class RunRecord:
         return [asdict(file) for report in self.reports for file in report.inputs]
 
     def _predictions(self) -> dict[str, Any] | None:
-        found = [report.predictions for report in self.reports if report.predictions is not None]
+        distributions = [report.predictions for report in self.reports if report.predictions is not None]
         labels: Counter[int] = Counter()
-        for one in found:
-            labels.update(one.labels)
+        for distribution in distributions:
+            labels.update(distribution.labels)
         if not (total := labels.total()):
             return None
-        bins = [sum(counts) for counts in zip(*(one.bins for one in found), strict=True)]
+        bins = [sum(counts) for counts in zip(*(each.bins for each in distributions), strict=True)]
         return {
             "labels": {str(label): count for label, count in sorted(labels.items())},
-            "mean_probability": sum(one.total for one in found) / total,
+            "mean_probability": sum(each.total for each in distributions) / total,
             "probability": [
                 {"from": place / len(bins), "to": (place + 1) / len(bins), "rows": rows}
                 for place, rows in enumerate(bins)
@@ -259,7 +260,7 @@ class RunRecord:
 
 
 def exit_code_of(item: FolderItem) -> int | None:
-    """Return the exit code that an item alone would lead to; None where the run ended before it."""
+    """Return the exit code that an item has by itself; None if the run ended before it."""
     if item.error is not None:
         return code_of(item.error)
     if item.report.failure is not None:

@@ -1,4 +1,4 @@
-"""What a run did."""
+"""The report of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROBABILITY_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A row that breaks a rule: its source, its number there (1 is the first), and the value if it may be shown."""
+    """A row that breaks a rule: its source, its number in the source (from 1), and the value if it may be shown."""
 
     source: str
     number: int
@@ -33,7 +33,7 @@ class BrokenRow:
 
 @dataclass(slots=True)
 class RuleCount:
-    """How many rows break a rule, and which of them come first."""
+    """The number of rows that break a rule, and the first few of them."""
 
     rule: str
     column: str | None
@@ -43,7 +43,7 @@ class RuleCount:
 
 @dataclass(slots=True)
 class InputFile:
-    """An input; its size and its SHA-256 are None where they aren't known: before it was read, or opened."""
+    """An input. Its size and SHA-256 are None if unknown, such as before it was opened or read."""
 
     name: str
     format: Format
@@ -53,7 +53,7 @@ class InputFile:
 
 @dataclass(slots=True)
 class Distribution:
-    """How predictions are distributed: rows by label, the sum of probabilities, and rows by tenth of probability."""
+    """The distribution of predictions: rows by label, the sum of probabilities, and rows by tenth of probability."""
 
     labels: dict[int, int] = field(default_factory=dict)
     total: float = 0
@@ -72,13 +72,36 @@ class Distribution:
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did, and how far it came while it is running.
+    """What a run did; while it is running, what it has done so far.
 
-    ``rows`` is ``accepted`` plus ``rejected``; a row that breaks several rules is rejected once, and counted with each
-    of them in ``rules``. ``failure`` tells why nothing but the rejects was published; None: all is well. ``too_few``
-    tells that it is the number of rows, and not the rejects. ``outputs`` are the files that were published so far,
-    ``seconds`` where the time went, ``predictions`` how they are distributed, if that was asked for. ``drift`` tells
-    how what was scored compares with what the model was fitted on, where that is known.
+    Attributes
+    ----------
+    sources
+        Names of the inputs.
+    rows, accepted, rejected
+        Numbers of rows; ``rows`` is ``accepted`` plus ``rejected``.
+    rules
+        The broken rules. A row that breaks several rules is counted for each of them, but rejected only once.
+    output
+        The file of predictions, once published.
+    rejects
+        The rejects file, if there is one.
+    failure
+        Why nothing but the rejects was published, or None if the data passed.
+    too_few
+        Whether the failure is that there are too few rows.
+    drift
+        How the scored rows compare with the rows that the model was fitted on, if known.
+    with_values
+        Whether ``rules`` contains the values of the first rows.
+    inputs
+        The inputs with their sizes and digests.
+    outputs
+        The files published so far.
+    predictions
+        The distribution of the predictions, if requested.
+    seconds
+        Time spent on each stage.
     """
 
     sources: list[str] = field(default_factory=list)
@@ -98,13 +121,13 @@ class RunReport:
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
     def begin(self, sources: Sequence[Source]) -> None:
-        """Note what will be read."""
+        """Set the inputs that will be read."""
         self.sources = [source.name for source in sources]
         self.inputs = [InputFile(source.name, source.format) for source in sources]
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the time that something takes to a stage."""
+        """Add the time spent in the ``with`` block to a stage."""
         started = time.perf_counter()
         try:
             yield
@@ -128,7 +151,7 @@ class RunReport:
                 rule.first_rows.append(BrokenRow(block.table.source.name, row + block.first_row, value))
 
     def close(self, options: RunOptions) -> None:
-        """Check the sums, and what the options ask of the data: its rejects and rows, and how far it moved."""
+        """Check the sums, and set ``failure`` if the rejects, the number of rows or the drift is beyond its limit."""
         if self.rows != self.accepted + self.rejected:
             raise AssertionError(f"{self.rows} rows in, but {self.accepted} accepted and {self.rejected} rejected")
         self.rules.sort(key=lambda rule: (-rule.rows, rule.rule, rule.column or ""))

@@ -1,4 +1,4 @@
-"""One of several machines' part of many files: disjoint, complete, and about as large as each other part."""
+"""Split many files between several machines, into disjoint and complete parts of about the same size."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from titanic_batch.errors import UsageError
 AUTO = "auto"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # Kubernetes sets it in the pods of an Indexed Job
 COUNT_VARIABLE = "TITANIC_SHARD_COUNT"
-MAX_COUNT = 100_000  # as many as an Indexed Job has at most
+MAX_COUNT = 100_000  # the limit of an Indexed Job
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Part ``index`` of ``count``, from 0 on."""
+    """Part ``index`` of ``count``, counted from 0."""
 
     index: int
     count: int
 
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str] = os.environ) -> Shard:
-        """Return the shard that ``I/N`` stands for, or that the environment gives for ``auto``.
+        """Parse ``I/N``, or take the shard from the environment if the text is ``auto``.
 
         Raises
         ------
@@ -48,14 +48,14 @@ class Shard:
     def of(self, items: Sequence[T], sizes: Sequence[int]) -> list[T]:
         """Return this shard's part of ``items``, in their order.
 
-        One by one, the largest first, they go to whoever has least, so that two parts differ by no more than one item.
-        The same items and sizes give the same parts on every machine.
+        Items are assigned in order of decreasing size, each to the shard with the smallest total so far, so that two
+        shards differ by at most one item. The same items and sizes result in the same parts on every machine.
         """
-        loads = [(0, 0, index) for index in range(min(self.count, len(items)))]  # all others get none
+        loads = [(0, 0, index) for index in range(min(self.count, len(items)))]  # the other shards get no items
         mine = []
         for place in sorted(range(len(items)), key=lambda place: (-sizes[place], place)):
             size, number, index = heapq.heappop(loads)
-            # Items without a size count too, or one shard would get all of them.
+            # Count items as well, or one shard would get all items of size 0.
             heapq.heappush(loads, (size + sizes[place], number + 1, index))
             if index == self.index:
                 mine.append(place)
