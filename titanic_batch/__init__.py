@@ -1,4 +1,4 @@
-"""Predict who survived the Titanic, as a batch job: fit, validate, score and serve with one pipeline.
+"""A notebook's model as a batch job: fit, validate, score and serve with one pipeline.
 
 The Python API consists of ``Model`` and the functions in `api`; they raise the exceptions in `errors`. Each name is
 imported on first access, because pandas and scikit-learn come with it.

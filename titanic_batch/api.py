@@ -257,20 +257,20 @@ def fit_file(
     jobs: int | None = None,
     tried: Tried | None = None,
 ) -> FitReport:
-    """Fit a model on labelled passengers, evaluate it by 10-fold cross-validation, and save it.
+    """Fit a model on labelled rows, evaluate it by 10-fold cross-validation, and save it.
 
     Parameters
     ----------
     train
-        A CSV or Parquet file, a folder or a glob of labelled passengers. None uses those that ship with the package.
+        A CSV or Parquet file, a folder or a glob of labelled rows. None uses those that ship with the package.
     output
         Model file, ending in ``.skops`` or ``.joblib``. Not written if the report has a ``failure``.
     holdout
-        Labelled passengers for evaluation only, named as for ``train``. Default: none.
+        Labelled rows for evaluation only, named as for ``train``. Default: none.
     seed
-        Seed of the forest and of the folds. Default: `titanic_batch.passenger.pipeline.DEFAULT_SEED`.
+        Seed of the classifier and of the folds. Default: `DEFAULT_SEED` of the notebook's folder.
     parameters
-        Parameters of the forest, by the names in `titanic_batch.passenger.pipeline.PARAMETERS`. They override the
+        Parameters of the classifier, by the names in `PARAMETERS` of the notebook's folder. They override the
         default parameters and are excluded from a search.
     search
         ``"grid"`` or ``"halving"``: search the notebook's grid for the best values of the other parameters. Default: no

@@ -10,7 +10,7 @@ from titanic_batch.cli.console import count_progress, write_text
 from titanic_batch.cli.endings import end_fit
 from titanic_batch.cli.options import LogFormat, named, takes_run_options
 from titanic_batch.errors import UsageError
-from titanic_batch.passenger.words import CLASSIFIER, ROWS
+from titanic_batch.passenger.words import CLASSIFIER, DEFAULT_SEED, ROWS
 from titanic_batch.runs.options import RunOptions
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def fit(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**32 - 1, help=f"Seed of the {CLASSIFIER}. Default: 23.", show_default=False),
+        typer.Option(
+            min=0, max=2**32 - 1, help=f"Seed of the {CLASSIFIER}. Default: {DEFAULT_SEED}.", show_default=False
+        ),
     ] = None,
     min_accuracy: Annotated[
         float, typer.Option(min=0, max=1, help="Save nothing if the accuracy is less, 0 to 1.")

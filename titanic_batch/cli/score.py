@@ -21,40 +21,45 @@ than --max-rejects, no predictions are written and the exit code is 65.
 """
 
 
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        callback=named,
+        help="Predictions: a CSV or Parquet file; a folder, for a file for each input; - is stdout.",
+    ),
+]
+Report = Annotated[
+    str | None,
+    typer.Option(
+        callback=named,
+        help="Write a report of the run to this file, as JSON.",
+        show_default=False,
+        rich_help_panel=REPORTS,
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        callback=named,
+        help="Write metrics of the run to this file, for Prometheus' textfile collector.",
+        show_default=False,
+        rich_help_panel=REPORTS,
+    ),
+]
+
+
 @takes_run_options(panels=True)
 def score(
     inputs: Annotated[list[str], inputs_argument],
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            callback=named,
-            help="Predictions: a CSV or Parquet file; a folder, for a file for each input; - is stdout.",
-        ),
-    ],
+    output: Output,
     *,
     model: ModelOption = None,
     options: RunOptions,
     model_sha256: Annotated[str | None, model_digest(DATA)] = None,
-    report: Annotated[
-        str | None,
-        typer.Option(
-            callback=named,
-            help="Write a report of the run to this file, as JSON.",
-            show_default=False,
-            rich_help_panel=REPORTS,
-        ),
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(
-            callback=named,
-            help="Write metrics of the run to this file, for Prometheus' textfile collector.",
-            show_default=False,
-            rich_help_panel=REPORTS,
-        ),
-    ] = None,
+    report: Report = None,
+    metrics: Metrics = None,
     log_format: LogFormat = "text",
 ) -> None:
     """Score files. The command's help is `HELP`."""
@@ -88,20 +93,14 @@ def score(
         announce(loaded)
         record.loaded(loaded.source, loaded.sha256)
         given = options.given() | {"also_written": written, "detailed": report is not None}
-        with row_progress() as progress:
+        with row_progress() as given["progress"]:
             if to_folder:
                 items = api.score_folder(
-                    inputs,
-                    output,
-                    loaded,
-                    on_begin=record.begin,
-                    on_done=say_outcome_of_item,
-                    progress=progress,
-                    **given,
+                    inputs, output, loaded, on_begin=record.begin, on_done=say_outcome_of_item, **given
                 )
             else:
                 record.single = RunReport()
-                api.score_file(inputs, output, loaded, report=record.single, progress=progress, **given)
+                api.score_file(inputs, output, loaded, report=record.single, **given)
         if record.single is None:
             say_outcome_of_items(items, output)
         else:

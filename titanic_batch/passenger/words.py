@@ -7,6 +7,7 @@ ROW = "passenger"
 ROWS = "passengers"
 LABEL = "Survived"
 CLASSIFIER = "forest"
+DEFAULT_SEED = 23
 
 DESCRIPTION = (
     "Predicts from class, sex, age, relatives aboard, fare and cabin whether a passenger of the Titanic survived: "
