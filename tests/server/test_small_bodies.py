@@ -19,7 +19,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.server.bodies import table_of_records
+from titanic_batch.server.bodies import table_from_records
 from titanic_batch.server.small_bodies import MAX_BYTES, MAX_ROWS, SmallBodies
 
 SMALL = SmallBodies(CONTRACT)
@@ -162,7 +162,7 @@ def test_what_is_read_from_json_is_what_the_long_way_accepts(changes: list[dict[
         records[0].pop("Age", None)
     rows = SMALL.from_records(records)
     if rows is not None:
-        expected = judged(table_of_records(records, CONTRACT.types))
+        expected = judged(table_from_records(records, CONTRACT.types))
         assert expected is not None
         assert same(rows, expected)  # type: ignore[arg-type]
 
@@ -211,5 +211,5 @@ def test_each_check_gives_panderas_verdict(contract: Contract, data: st.DataObje
 
 
 def test_the_example_is_accepted() -> None:
-    assert judged(table_of_records([CONTRACT.example()], CONTRACT.types)) is not None
+    assert judged(table_from_records([CONTRACT.example()], CONTRACT.types)) is not None
     assert not math.isnan(CONTRACT.example()["Pclass"])

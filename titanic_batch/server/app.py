@@ -20,8 +20,8 @@ from titanic_batch.errors import DataError, OutputBusyError, TitanicError
 from titanic_batch.models.model import Model
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.rules import DUPLICATE_KEY
-from titanic_batch.server import bodies as media
 from titanic_batch.server import dialects, page
+from titanic_batch.server.bodies import parse_json, read_body, require_records
 from titanic_batch.server.http_server import Server
 from titanic_batch.server.media import (
     CSV,
@@ -38,6 +38,7 @@ from titanic_batch.server.media import (
 from titanic_batch.server.openapi import describe
 from titanic_batch.server.refitting import FitIsRunningError, Refitter
 from titanic_batch.server.reloading import ModelHolder
+from titanic_batch.server.responses import encode_form_data, encode_json, encode_table
 from titanic_batch.server.served_model import Outcome, ServedModel
 from titanic_batch.server.telemetry import Telemetry, log_fault
 from titanic_batch.version import __version__
@@ -119,25 +120,25 @@ def create_app(
     def predict() -> Response:
         current, kind = served(), body_type(request, TABLES)
         with_rejects = _allows_rejects(request.args)
-        body = media.unpacked(request, bounds)
-        value = media.parsed_json(body) if kind == JSON else None
-        if dialects.is_wrapped(value):
+        body = read_body(request, bounds)
+        value = parse_json(body) if kind == JSON else None
+        if dialects.is_envelope(value):
             return invoked(current, JSON, body)
         asked = answer_type(request.accept_mimetypes, TABLES, JSON if with_rejects else kind)
         if kind == JSON:
-            records = media.as_records([value] if isinstance(value, dict) else value)
+            records = require_records([value] if isinstance(value, dict) else value)
             outcome = scored(current.score_records(records, bounds), with_rejects=with_rejects)
         else:
             outcome = scored(current.score_body(kind, body, bounds), with_rejects=with_rejects)
         if with_rejects:
             return _with_rejects(outcome, asked)
         if asked == JSON and isinstance(value, dict):
-            return Response(media.json_bytes(outcome.predictions.records()[0]), mimetype=JSON)
-        return Response(outcome.predictions.write(asked), mimetype=asked)
+            return Response(encode_json(outcome.predictions.records()[0]), mimetype=JSON)
+        return Response(outcome.predictions.encode(asked), mimetype=asked)
 
     def invocations() -> Response:
         kind = body_type(request, dialects.BODIES)
-        return invoked(served(), kind, media.unpacked(request, bounds))
+        return invoked(served(), kind, read_body(request, bounds))
 
     def invoked(current: ServedModel, kind: str, body: bytes) -> Response:
         columns = list(CONTRACT.types)
@@ -148,9 +149,9 @@ def create_app(
             outcome = current.score_body(kind, body if headed else dialects.with_header(body, columns), bounds)
         else:
             lines = kind == JSON_LINES
-            records = (dialects.records_of_lines if lines else dialects.records_of_json)(body, columns)
+            records = (dialects.records_from_json_lines if lines else dialects.records_from_json)(body, columns)
             outcome = current.score_records(records, bounds)
-        return Response(dialects.answer(scored(outcome).predictions, asked, header=headed), mimetype=asked)
+        return Response(dialects.encode_predictions(scored(outcome).predictions, asked, header=headed), mimetype=asked)
 
     app.add_url_rule("/invocations", view_func=invocations, methods=["POST"])
 
@@ -165,7 +166,7 @@ def create_app(
 
     @app.get("/openapi.json")
     def openapi() -> Response:
-        return Response(media.json_bytes(describe(app, bounds)), mimetype=JSON)
+        return Response(encode_json(describe(app.url_map, bounds)), mimetype=JSON)
 
     @app.get("/")
     def home() -> Response:
@@ -185,14 +186,14 @@ def create_app(
                 answer.headers["WWW-Authenticate"] = "Bearer"
                 return answer
             kind = body_type(request, (CSV, PARQUET))
-            refit = refitter.fit(holder, kind, media.unpacked(request, bounds), bounds)
+            refit = refitter.fit(holder, kind, read_body(request, bounds), bounds)
             telemetry.count_fit(taken=refit.taken)
             if refit.rejected:
                 return _rejected("no model was fitted", refit.rows, refit.rejected, refit.rejects)
             found = {"rows": refit.rows, "accuracy": refit.accuracy, "present_accuracy": refit.present_accuracy}
             if not refit.taken:
                 return _problem(422, "the new model is worse than the present one, which serves on.", **found)
-            return Response(media.json_bytes({**found, "model": served().model.identity}), mimetype=JSON)
+            return Response(encode_json({**found, "model": served().model.identity}), mimetype=JSON)
 
     for route, view, method in ((health_route, ready, "GET"), (predict_route, invocations, "POST")):
         if route is not None and all(rule.rule != route for rule in app.url_map.iter_rules()):
@@ -293,12 +294,10 @@ def _with_rejects(outcome: Outcome, kind: str) -> Response:
     """Return predictions and rejects apart: in one JSON object, or as two parts of a form, each of the media type."""
     if kind == JSON:
         rejects = outcome.rejects.to_pylist()
-        return Response(
-            media.json_bytes({"predictions": outcome.predictions.records(), "rejects": rejects}), mimetype=JSON
-        )
-    parts = [("predictions", outcome.predictions.write(kind)), ("rejects", media.write_table(outcome.rejects, kind))]
+        return Response(encode_json({"predictions": outcome.predictions.records(), "rejects": rejects}), mimetype=JSON)
+    parts = [("predictions", outcome.predictions.encode(kind)), ("rejects", encode_table(outcome.rejects, kind))]
     boundary = uuid.uuid4().hex
-    content = media.form_data([(name, kind, part) for name, part in parts], boundary)
+    content = encode_form_data(parts, kind, boundary)
     return Response(content, content_type=f"{MULTIPART}; boundary={boundary}")
 
 
@@ -318,7 +317,7 @@ def _rejected(consequence: str, rows: int, rejected: int, rejects: pa.Table) -> 
 def _problem(status: int, detail: str, **more: object) -> Response:
     """Return an error as RFC 9457 has it."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return Response(media.json_bytes(content), status, mimetype=PROBLEM)
+    return Response(encode_json(content), status, mimetype=PROBLEM)
 
 
 def _route() -> str:
