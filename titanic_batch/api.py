@@ -300,7 +300,7 @@ def fit_file(
         As `score_file`, and if too many rows are rejected.
     """
     from titanic_batch.models import tuning
-    from titanic_batch.passenger.pipeline import DEFAULT_SEED
+    from titanic_batch.passenger.words import DEFAULT_SEED
     from titanic_batch.runs import fit
 
     tuning.check_names(parameters or ())

@@ -11,7 +11,8 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from titanic_batch.passenger.pipeline import DEFAULT_PARAMETERS, DEFAULT_SEED, build_pipeline
+from titanic_batch.passenger.pipeline import DEFAULT_PARAMETERS, build_pipeline
+from titanic_batch.passenger.words import DEFAULT_SEED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

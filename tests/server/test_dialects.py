@@ -1,4 +1,4 @@
-"""What clients of MLflow, SageMaker and Vertex AI send is scored as any other body, and answered as they expect."""
+"""Bodies of clients of MLflow, SageMaker and Vertex AI are scored as any other, and answered as they expect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from titanic_batch.server.app import create_app
 
 ROWS = typed(passengers(3)).to_pylist()
 LISTS = [list(row.values()) for row in ROWS]
-FORMS: dict[str, Any] = {
+ENVELOPES: dict[str, Any] = {
     "dataframe_records": ROWS,
     "dataframe_split": {"columns": list(COLUMNS), "index": [0, 1, 2], "data": LISTS},
     "instances": ROWS,
@@ -24,7 +24,7 @@ FORMS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def client(small_model: Model) -> FlaskClient:
-    return create_app(small_model, None, None, "/healthz", "/v1/predict").test_client()
+    return create_app(small_model, predict_route="/v1/predict").test_client()
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +35,30 @@ def expected(client: FlaskClient) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/v1/predict", "/predict"])
-@pytest.mark.parametrize("form", FORMS)
-def test_each_form_of_json(client: FlaskClient, expected: list[dict[str, Any]], form: str, path: str) -> None:
-    answer = client.post(path, json={form: FORMS[form], "params": {}})
+@pytest.mark.parametrize("envelope", ENVELOPES)
+def test_each_envelope_is_scored(client: FlaskClient, expected: list[dict[str, Any]], envelope: str, path: str) -> None:
+    answer = client.post(path, json={envelope: ENVELOPES[envelope], "params": {}})
     assert (answer.status_code, answer.get_json()) == (200, {"predictions": expected})
 
 
-@pytest.mark.parametrize("form", ["instances", "inputs"])
+@pytest.mark.parametrize("envelope", ["instances", "inputs"])
 @pytest.mark.parametrize("rows", [LISTS, ROWS], ids=["lists", "objects"])
 def test_rows_may_be_lists_in_the_contracts_order(
-    client: FlaskClient, expected: list[dict[str, Any]], form: str, rows: list[Any]
+    client: FlaskClient, expected: list[dict[str, Any]], envelope: str, rows: list[Any]
 ) -> None:
-    assert client.post("/invocations", json={form: rows}).get_json() == {"predictions": expected}
+    assert client.post("/invocations", json={envelope: rows}).get_json() == {"predictions": expected}
 
 
-def test_columns_of_a_split_may_be_in_any_order(client: FlaskClient, expected: list[dict[str, Any]]) -> None:
+def test_columns_of_dataframe_split_may_be_in_any_order(client: FlaskClient, expected: list[dict[str, Any]]) -> None:
     split = {"columns": [*reversed(COLUMNS), "Name"], "data": [[*reversed(row), "Zoë"] for row in LISTS]}
     assert client.post("/invocations", json={"dataframe_split": split}).get_json() == {"predictions": expected}
 
 
 @pytest.mark.parametrize("rows", [ROWS, LISTS, [{"instances": ROWS}]], ids=["objects", "lists", "wrapped"])
-def test_lines_of_json_get_lines(client: FlaskClient, expected: list[dict[str, Any]], rows: list[Any]) -> None:
+def test_lines_of_json_get_lines_of_json(client: FlaskClient, expected: list[dict[str, Any]], rows: list[Any]) -> None:
     body = "\n".join(json.dumps(row) for row in rows) + "\n"
-    for kind in ("application/jsonlines", "application/x-ndjson"):
-        answer = client.post("/invocations", data=body, content_type=kind)
+    for media_type in ("application/jsonlines", "application/x-ndjson"):
+        answer = client.post("/invocations", data=body, content_type=media_type)
         assert (answer.status_code, answer.mimetype) == (200, "application/jsonlines")
         assert [json.loads(line) for line in answer.data.splitlines()] == expected
 
@@ -69,7 +69,7 @@ def test_a_csv_with_a_header_gets_json(client: FlaskClient, expected: list[dict[
 
 
 @pytest.mark.parametrize("count", [1, 3, 100])
-def test_a_csv_without_a_header_gets_as_many_lines(client: FlaskClient, count: int) -> None:
+def test_a_csv_without_a_header_gets_none(client: FlaskClient, count: int) -> None:
     body = csv_bytes(passengers(count))
     headless = body.split(b"\n", 1)[1]
     scored = client.post("/predict", data=body, content_type="text/csv").data.split(b"\n", 1)[1]
@@ -78,7 +78,7 @@ def test_a_csv_without_a_header_gets_as_many_lines(client: FlaskClient, count: i
         assert (answer.status_code, answer.mimetype, answer.data) == (200, "text/csv", scored)
 
 
-def test_a_header_comes_back_where_one_came(client: FlaskClient) -> None:
+def test_a_csv_with_a_header_gets_a_header(client: FlaskClient) -> None:
     body = csv_bytes(passengers(2))
     answer = client.post("/invocations", data=body, content_type="text/csv", headers={"Accept": "text/csv"})
     assert answer.data == client.post("/predict", data=body, content_type="text/csv").data
@@ -105,31 +105,21 @@ def test_a_header_comes_back_where_one_came(client: FlaskClient) -> None:
         {"dataframe_records": [{"Age": 1}]},
     ],
 )
-def test_what_is_none_of_the_forms_is_malformed(client: FlaskClient, value: Any) -> None:
+def test_malformed_envelopes_are_refused(client: FlaskClient, value: Any) -> None:
     answer = client.post("/invocations", json=value)
     assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
 
 
-def test_bad_rows_are_named(client: FlaskClient) -> None:
+def test_rejected_rows_are_reported(client: FlaskClient) -> None:
     answer = client.post("/invocations", json={"instances": [ROWS[0], ROWS[1] | {"Sex": "SECRET"}]})
     assert answer.status_code == 422
     assert answer.get_json()["rejects"] == [{"row": 2, "column": "Sex", "rule": "not_allowed"}]
     assert b"SECRET" not in answer.data
 
 
-def test_a_health_route_of_the_platform(client: FlaskClient) -> None:
-    assert client.get("/healthz").data == b"ready"
-
-
-def test_a_platform_may_name_routes_that_are_there(small_model: Model, expected: list[dict[str, Any]]) -> None:
-    client = create_app(small_model, None, None, "/ping", "/predict").test_client()
-    assert client.get("/ping").data == b"pong"
-    assert client.post("/predict", json={"instances": ROWS}).get_json() == {"predictions": expected}
-
-
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("header", [True, False])
-def test_lines_of_csv_may_end_as_they_like(
+def test_any_line_ending_is_accepted(
     client: FlaskClient, expected: list[dict[str, Any]], end: bytes, header: bool
 ) -> None:
     lines = csv_bytes(passengers(3)).splitlines()[0 if header else 1 :]
@@ -140,7 +130,7 @@ def test_lines_of_csv_may_end_as_they_like(
 
 
 @pytest.mark.parametrize("quote", [b"", b'"'])
-def test_a_first_field_that_is_too_long_is_malformed(client: FlaskClient, quote: bytes) -> None:
+def test_a_first_field_that_is_too_long_is_refused(client: FlaskClient, quote: bytes) -> None:
     body = quote + b"x" * 200_000 + quote + b",1\n"
     answer = client.post("/invocations", data=body, content_type="text/csv")
     assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")

@@ -1,171 +1,32 @@
-"""Bodies that are too large, packed or not, broken, or of another kind; and what JSON's values mean."""
+"""Media types of bodies and of answers, and limits on the size of a body."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
-import zlib
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.passengers import csv_bytes, many, parquet_bytes, passengers, typed
+from tests.passengers import csv_bytes, passenger, passengers
+from tests.server.exchange import body_of, post, problem, status
 from titanic_batch.models.model import Model
 from titanic_batch.server.app import create_app
 from titanic_batch.server.media import ARROW, CSV, JSON, PARQUET, Limits
 
-LIMITS = Limits(bytes=100_000, rows=1_000)
-GZIP = {"Content-Encoding": "gzip"}
-(ROW,) = typed(passengers(1)).to_pylist()
+MAX_BODY_BYTES = Limits().bytes
 
 
-@pytest.fixture(scope="module")
-def client(small_model: Model) -> FlaskClient:
-    return create_app(small_model, LIMITS).test_client()
-
-
-def status(client: FlaskClient, body: bytes, kind: str, **headers: str) -> int:
-    answer = client.post("/predict", data=body, content_type=kind, headers=headers)
-    assert answer.status_code == 200 or answer.mimetype == "application/problem+json"
-    return answer.status_code
-
-
-def arrow_bytes(table: pa.Table, compression: str | None = None) -> bytes:
-    buffer = io.BytesIO()
-    with pa.ipc.new_stream(buffer, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as stream:
-        stream.write_table(table)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("level", [1, 9])
-def test_a_body_that_is_too_large_unpacked_is_refused(client: FlaskClient, level: int) -> None:
-    header = csv_bytes([])
-    fits = header + b"\n" * (LIMITS.bytes - len(header))
-    assert status(client, gzip.compress(fits, level), CSV, **GZIP) == 200
-    assert status(client, gzip.compress(fits + b"\n", level), CSV, **GZIP) == 413
-    assert status(client, gzip.compress(bytes(10**8), level)[: LIMITS.bytes], CSV, **GZIP) == 413
-    assert status(client, gzip.compress(fits) * 2, CSV, **GZIP) == 413
-
-
-def test_parquet_that_is_too_large_unpacked_is_refused(client: FlaskClient) -> None:
-    filler = many(100).append_column("Name", pa.array(["x" * 10_000] * 100))
-    body = io.BytesIO()
-    pq.write_table(filler, body, compression="zstd", use_dictionary=False)
-    assert len(body.getvalue()) < LIMITS.bytes
-    assert status(client, body.getvalue(), PARQUET) == 413
-
-
-@pytest.mark.parametrize(("rows", "expected"), [(1_000, 200), (1_001, 413)])
-def test_rows_are_counted_in_every_format(client: FlaskClient, rows: int, expected: int) -> None:
-    table = many(rows)
-    assert status(client, parquet_bytes(table), PARQUET) == expected
-    assert status(client, arrow_bytes(table.combine_chunks()), ARROW) == expected
-    assert status(client, csv_bytes(passengers(rows)), CSV) == expected
-    lists = {"instances": [list(row.values()) for row in table.to_pylist()]}
-    assert client.post("/invocations", json=lists).status_code == expected
-
-
-def test_a_stream_of_rows_without_bytes_is_refused(client: FlaskClient) -> None:
-    table = pa.table({"nothing": pa.nulls(10**9)})
-    assert status(client, arrow_bytes(table), ARROW) == 413
-
-
-@pytest.mark.parametrize("compression", ["lz4", "zstd"])
-def test_compressed_buffers_are_refused(client: FlaskClient, compression: str) -> None:
-    assert status(client, arrow_bytes(typed(passengers(100)), compression), ARROW) == 415
-    plain = typed(passengers(100))
-    assert status(client, arrow_bytes(plain.select(["Age"]), compression), ARROW) == 415  # no dictionaries
-    assert status(client, gzip.compress(arrow_bytes(plain)), ARROW, **GZIP) == 200
+@pytest.mark.parametrize("media_type", ["text/csv; charset=utf-8", "TEXT/CSV", "application/csv"])
+def test_aliases_of_a_media_type_are_accepted(client: FlaskClient, media_type: str) -> None:
+    response = post(client, csv_bytes([passenger(1)]), media_type)
+    assert response.status_code == 200
+    assert len(response.data.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b"", ARROW),
-        (b"ARROW1", ARROW),
-        (arrow_bytes(typed(passengers(3)))[:-40], ARROW),
-        (b"", PARQUET),
-        (parquet_bytes(typed(passengers(3)))[:-8], PARQUET),
-        (b"", JSON),
-        (b"{", JSON),
-        (b"\xff", JSON),
-        (b"[" * 100_000, JSON),
-        (b"1" * 5_000, JSON),
-        (b"1", JSON),
-        (b"null", JSON),
-        (b'"x"', JSON),
-        (b"[1]", JSON),
-        (b"[[1]]", JSON),
-        (json.dumps({"Age": 3}).encode(), JSON),
-        (json.dumps(ROW | {"Agee": 1}).replace('"Age"', '"Old"').encode(), JSON),
-    ],
+    "media_type", ["application/xml", "text/plain", "application/octet-stream", "multipart/form-data", ""]
 )
-def test_what_can_not_be_read_is_malformed(client: FlaskClient, body: bytes, kind: str) -> None:
-    assert status(client, body, kind) == 400
-
-
-@pytest.mark.parametrize("column", ["Cabin", "Age"])
-def test_a_value_that_is_nested_deeply_is_no_fault_of_ours(client: FlaskClient, column: str) -> None:
-    statuses = set()
-    for depth in [*range(1, 900, 50), *range(900, 1_000, 2), 10_000]:
-        text = json.dumps(ROW | {column: "here"}).replace('"here"', "[" * depth + "]" * depth)
-        statuses |= {status(client, text.encode(), JSON), status(client, f"[{text}]".encode(), JSON)}
-        answer = client.post("/invocations", data=f'{{"instances": [{text}]}}', content_type=JSON)
-        statuses.add(answer.status_code)
-    assert statuses == {422, 400}
-
-
-@pytest.mark.parametrize("body", [b"", b"\x1f\x8b", gzip.compress(csv_bytes(passengers(9)), mtime=0)[:-4], b"plain"])
-def test_a_gzip_stream_must_be_one(client: FlaskClient, body: bytes) -> None:
-    assert status(client, body, CSV, **GZIP) == 400
-
-
-def test_a_body_may_be_very_many_gzip_streams(small_model: Model) -> None:
-    client = create_app(small_model).test_client()
-    content, nothing = csv_bytes(passengers(300)), gzip.compress(b"", mtime=0)
-    many_streams = nothing * (3 * 2**20 // len(nothing))
-    whole = client.post("/predict", data=content, content_type=CSV)
-    assert (whole.status_code, len(whole.data.splitlines())) == (200, 301)
-    parts = [gzip.compress(content[at : at + 7], mtime=0) for at in range(0, len(content), 7)]
-    for packed in (gzip.compress(content[:999]) + many_streams + gzip.compress(content[999:]), b"".join(parts)):
-        answer = client.post("/predict", data=packed, content_type=CSV, headers=GZIP)
-        assert (answer.status_code, answer.data) == (200, whole.data)
-        assert status(client, packed[:-1], CSV, **GZIP) == 400
-        assert status(client, packed + b"more", CSV, **GZIP) == 400
-
-
-def test_of_a_packed_body_no_more_is_copied_than_there_is(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stream's rest, which zlib copies, is short, however long the body."""
-    longest: list[int] = []
-    made = zlib.decompressobj
-
-    class Watched:
-        def __init__(self, bits: int) -> None:
-            self._stream = made(bits)
-
-        def decompress(self, data: bytes, most: int) -> bytes:
-            longest.append(len(data))
-            return self._stream.decompress(data, most)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._stream, name)
-
-    monkeypatch.setattr(zlib, "decompressobj", Watched)
-    packed = gzip.compress(b"", mtime=0) * 4_000
-    assert status(client, packed + gzip.compress(csv_bytes(passengers(3))), CSV, **GZIP) == 200
-    assert len(longest) < 4_100
-    assert max(longest) <= len(packed) // 10
-
-
-@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip"])
-def test_other_encodings_are_refused(client: FlaskClient, encoding: str) -> None:
-    assert status(client, csv_bytes(passengers(1)), CSV, **{"Content-Encoding": encoding}) == 415
+def test_other_media_types_are_refused(client: FlaskClient, media_type: str) -> None:
+    found = problem(post(client, csv_bytes([passenger(1)]), media_type), 415)
+    assert "csv" in found["detail"]
 
 
 @pytest.mark.parametrize("charset", ["latin-1", "utf-16"])
@@ -173,78 +34,44 @@ def test_other_character_sets_are_refused(client: FlaskClient, charset: str) -> 
     assert status(client, csv_bytes(passengers(1)), f"text/csv; charset={charset}") == 415
 
 
-@pytest.mark.parametrize("name", ["PassengerId", "Nothing"])
-def test_an_arrow_column_that_is_there_twice_is_refused(client: FlaskClient, name: str) -> None:
-    table = typed(passengers(3))
-    doubled = table.append_column(name, table["Age"]).append_column(name, table["Age"])
-    assert status(client, arrow_bytes(doubled), ARROW) == 400
-
-
-def test_an_arrow_stream_may_have_very_many_columns(small_model: Model) -> None:
-    client = create_app(small_model).test_client()
-    table = typed(passengers(1))
-    names = [f"c{place}" for place in range(10_000)]
-    nothing = [pa.nulls(1, pa.int8())] * len(names)
-    wide = pa.table([*table.columns, *nothing], names=[*table.column_names, *names])
-    assert status(client, arrow_bytes(wide), ARROW) == 200
-    doubled = pa.table([*wide.columns, *nothing[:2]], names=[*wide.column_names, "c7", "Age"])
-    answer = client.post("/predict", data=arrow_bytes(doubled), content_type=ARROW)
-    assert answer.get_json()["detail"] == "the body: column Age, c7 is there more than once."
-
-
-def test_rows_with_a_column_of_their_own_each_are_no_square(small_model: Model) -> None:
-    rows = [{name: value for name, value in ROW.items() if name != "Cabin"} | {f"n{key}": 1} for key in range(10_000)]
-    answer = create_app(small_model).test_client().post("/predict", json=rows)
-    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")
-
-
-@given(st.integers(0, 700), st.binary(min_size=1, max_size=4))
-@settings(max_examples=80)
-def test_a_damaged_arrow_stream_harms_nobody(client: FlaskClient, place: int, damage: bytes) -> None:
-    body = bytearray(arrow_bytes(typed(passengers(3))))
-    body[place : place + len(damage)] = damage
-    assert status(client, bytes(body), ARROW) in {200, 400, 413, 415, 422, 409}
+@pytest.mark.parametrize("media_type", [CSV, JSON, PARQUET, ARROW])
+def test_the_answer_has_the_media_type_of_the_body_by_default(client: FlaskClient, media_type: str) -> None:
+    body = body_of(2, media_type)
+    for headers in ({}, {"Accept": "*/*"}, {"Accept": "text/html, */*;q=0.5"}):
+        answer = post(client, body, media_type, **headers)
+        assert (answer.status_code, answer.mimetype) == (200, media_type)
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "rule"),
+    ("accept", "media_type"),
     [
-        ("Age", "22", "type"),
-        ("Age", True, "type"),
-        ("Age", [22], "type"),
-        ("Age", 121, "out_of_range"),
-        ("Age", float("inf"), "not_finite"),
-        ("Pclass", 2.5, "type"),
-        ("Pclass", "3", "type"),
-        ("Pclass", None, "missing"),
-        ("Pclass", 4, "not_allowed"),
-        ("PassengerId", 2**63, "out_of_range"),
-        ("PassengerId", 1e300, "out_of_range"),
-        ("Sex", 1, "not_allowed"),
-        ("Sex", {"a": "male"}, "not_allowed"),
-        ("Cabin", "\ud800", "encoding"),
+        ("text/csv;q=0.5, application/json", JSON),
+        ("application/json;q=0.1, text/csv;q=0.2", CSV),
+        ("application/parquet", PARQUET),
+        ("application/vnd.apache.arrow.stream, text/html", ARROW),
     ],
 )
-def test_what_jsons_values_break(client: FlaskClient, column: str, value: Any, rule: str) -> None:
-    answer = client.post("/predict", data=json.dumps(ROW | {column: value}), content_type=JSON)
-    assert answer.status_code == 422
-    assert answer.get_json()["rejects"] == [{"row": 1, "column": column, "rule": rule}]
+def test_the_answer_has_the_media_type_that_the_client_prefers(
+    client: FlaskClient, accept: str, media_type: str
+) -> None:
+    assert post(client, body_of(2, CSV), Accept=accept).mimetype == media_type
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "same"),
-    [("Age", float("nan"), None), ("Pclass", 2.0, 2), ("Cabin", "", None), ("Cabin", "NA", None), ("Age", 22, 22.0)],
-)
-def test_what_jsons_values_mean(client: FlaskClient, column: str, value: Any, same: Any) -> None:
-    answers = [
-        client.post("/predict", data=json.dumps(ROW | {column: each}), content_type=JSON).get_json()
-        for each in (value, same)
-    ]
-    assert answers[0] == answers[1]
-    assert answers[0]["PassengerId"] == 1
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0"])
+def test_an_answer_that_cannot_be_accepted_is_refused(client: FlaskClient, accept: str) -> None:
+    assert "the answer can be text/csv" in problem(post(client, body_of(2, CSV), Accept=accept), 406)["detail"]
 
 
-def test_a_column_that_no_row_has_is_missing_and_not_assumed(client: FlaskClient) -> None:
-    rows = [{name: value for name, value in ROW.items() if name != "Cabin"}]
-    answer = client.post("/predict", json=rows)
-    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")
+def test_a_body_over_the_limit_is_refused(client: FlaskClient) -> None:
+    assert "exceeds the capacity limit" in problem(post(client, bytes(MAX_BODY_BYTES + 1)), 413)["detail"]
+
+
+def test_a_body_at_the_limit_is_read(client: FlaskClient) -> None:
+    header = csv_bytes([])
+    assert post(client, header + b"\n" * (MAX_BODY_BYTES - len(header))).status_code == 200
+
+
+def test_more_rows_than_allowed_are_refused(small_model: Model) -> None:
+    client = create_app(small_model, Limits(rows=3)).test_client()
+    assert post(client, csv_bytes(passengers(3))).status_code == 200
+    assert problem(post(client, csv_bytes(passengers(4))), 413)["detail"] == "the body has more than 3 rows."

@@ -95,7 +95,7 @@ def violations(page: Any) -> list[str]:
     return [found["id"] for found in Axe().run(page).response["violations"]]
 
 
-def test_a_person_asks_for_one_passenger_by_the_keyboard(page: Any, address: Address) -> None:
+def test_one_row_is_predicted_by_keyboard(page: Any, address: Address) -> None:
     assert violations(page) == []
     row = {
         "PassengerId": 1,
@@ -127,7 +127,7 @@ def test_a_person_asks_for_one_passenger_by_the_keyboard(page: Any, address: Add
     assert violations(page) == []
 
 
-def test_a_wrong_field_is_told_where_it_stands(page: Any) -> None:
+def test_an_invalid_field_is_reported_beside_it(page: Any) -> None:
     age = page.get_by_label("Age in years")
     age.fill("200")
     page.get_by_role("button", name="Predict").click()
@@ -140,14 +140,14 @@ def test_a_wrong_field_is_told_where_it_stands(page: Any) -> None:
 DROP = """([name, text]) => {
   const data = new DataTransfer();
   data.items.add(new File([text], name, {type: "text/csv"}));
-  const event = (kind) => new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true});
+  const event = (type) => new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true});
   const drop = document.getElementById("drop");
   drop.dispatchEvent(event("dragover"));
   drop.dispatchEvent(event("drop"));
 }"""
 
 
-def test_a_dropped_file_gives_predictions_and_rejects_back(page: Any, address: Address) -> None:
+def test_a_dropped_file_gets_predictions_and_rejects(page: Any, address: Address) -> None:
     rows = passengers(300)
     body = csv_bytes([row | {"Sex": "x"} if row["PassengerId"] == "3" else row for row in rows])
     page.evaluate(DROP, ["mine.csv", body.decode()])
@@ -164,7 +164,19 @@ def test_a_dropped_file_gives_predictions_and_rejects_back(page: Any, address: A
     assert violations(page) == []
 
 
-def test_a_file_that_is_none_is_told(page: Any) -> None:
+FORM = """async (body) => {
+  const headers = {"Content-Type": "text/csv", Accept: "text/csv"};
+  const response = await fetch("predict?rejects=allow", {method: "POST", headers, body});
+  return [...await response.formData()].map(([name, file]) => [name, file.name, file.type]);
+}"""
+
+
+def test_a_browser_reads_the_files_of_a_form(page: Any) -> None:
+    found = page.evaluate(FORM, csv_bytes(passengers(3)).decode())
+    assert found == [["predictions", "predictions", "text/csv"], ["rejects", "rejects", "text/csv"]]
+
+
+def test_a_file_without_the_columns_is_reported(page: Any) -> None:
     page.evaluate(DROP, ["mine.csv", "no,passengers\n1,2\n"])
     page.locator("#summary .bad").wait_for()
     assert "names none of the columns PassengerId" in page.locator("#summary").inner_text()
@@ -174,7 +186,7 @@ def test_a_file_that_is_none_is_told(page: Any) -> None:
 # A fuzzer
 
 
-def test_the_description_holds_for_whatever_a_fuzzer_sends(address: Address, tmp_path: Path) -> None:
+def test_a_fuzzer_finds_the_openapi_description_true(address: Address, tmp_path: Path) -> None:
     need(module="schemathesis")
     done = subprocess.run(
         [Path(sys.executable).with_name("schemathesis"), "run", f"{address.url}/openapi.json", "--max-examples", "25"],
@@ -191,7 +203,7 @@ def test_the_description_holds_for_whatever_a_fuzzer_sends(address: Address, tmp
 # A model that is replaced under load
 
 
-def test_a_model_is_swapped_under_load_and_no_request_fails(tmp_path: Path, model_file: Path) -> None:
+def test_no_request_fails_while_the_model_is_replaced(tmp_path: Path, model_file: Path) -> None:
     wrk = need(program="wrk")
     other = tmp_path / "other.skops"
     Model(seed=5, n_estimators=3).fit(packaged_rows()).save(other)
@@ -256,7 +268,7 @@ client.invoke(frame).get_predictions().to_csv(sys.stdout, index=False)
     ]
 
 
-def test_sagemaker_as_it_starts_a_container_and_sends_a_batch(tmp_path: Path, model_file: Path) -> None:
+def test_sagemaker_starts_a_container_and_sends_a_batch(tmp_path: Path, model_file: Path) -> None:
     """As its documentation has it: ``serve``, port 8080 (another here), /ping, and CSV without a header."""
     with command(tmp_path, TITANIC_MODEL=str(model_file)) as address:
         assert address.ask("/ping").status == 200
@@ -269,7 +281,7 @@ def test_sagemaker_as_it_starts_a_container_and_sends_a_batch(tmp_path: Path, mo
         assert json.loads(answer.body).keys() == {"PassengerId", "Survived", "Probability"}
 
 
-def test_vertex_ai_by_the_routes_and_the_port_that_it_names(tmp_path: Path, model_file: Path) -> None:
+def test_vertex_ai_names_the_routes_and_the_port(tmp_path: Path, model_file: Path) -> None:
     variables = {"AIP_HEALTH_ROUTE": "/v1/health", "AIP_PREDICT_ROUTE": "/v1/models/titanic:predict"}
     with command(tmp_path, TITANIC_MODEL=str(model_file), **variables) as address:
         assert address.ask("/v1/health").status == 200

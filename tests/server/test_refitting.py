@@ -1,4 +1,4 @@
-"""POST /fit: only for who has the token, one at a time, and never to the worse."""
+"""POST /fit: only with the token, one fit at a time, and never for a worse model."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def accuracy() -> float:
     return fit_and_evaluate(packaged_rows())[1].accuracy
 
 
-def fit(client: FlaskClient, body: bytes, token: str | None = TOKEN, kind: str = "text/csv") -> TestResponse:
+def fit(client: FlaskClient, body: bytes, token: str | None = TOKEN, media_type: str = "text/csv") -> TestResponse:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return client.post("/fit", data=body, content_type=kind, headers=headers)
+    return client.post("/fit", data=body, content_type=media_type, headers=headers)
 
 
-def test_it_is_off_unless_asked_for(small_model: Model) -> None:
+def test_fitting_is_off_by_default(small_model: Model) -> None:
     client = create_app(small_model).test_client()
     answer = fit(client, TRAIN.read_bytes())
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
@@ -57,7 +57,7 @@ def test_it_is_off_unless_asked_for(small_model: Model) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN[:-1], TOKEN + "x", "é"])
-def test_it_needs_the_token(client: FlaskClient, holder: ModelHolder, token: str | None) -> None:
+def test_fitting_requires_the_token(client: FlaskClient, holder: ModelHolder, token: str | None) -> None:
     before = holder.current
     answer = fit(client, TRAIN.read_bytes(), token)
     assert (answer.status_code, answer.mimetype) == (401, "application/problem+json")
@@ -67,7 +67,7 @@ def test_it_needs_the_token(client: FlaskClient, holder: ModelHolder, token: str
     assert holder.current is before
 
 
-def test_the_token_goes_by_no_other_scheme() -> None:
+def test_only_the_bearer_scheme_is_accepted() -> None:
     assert Refitter(TOKEN).is_authorized(f"Bearer {TOKEN}")
     assert Refitter(TOKEN).is_authorized(f"bearer {TOKEN}")
     assert not Refitter(TOKEN).is_authorized(f"Basic {TOKEN}")
@@ -107,7 +107,7 @@ def test_a_worse_model_is_refused(client: FlaskClient, holder: ModelHolder) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("lead", "status"), [(0.02, 200), (0.0201, 422), (-0.1, 200)])
-def test_the_margin_is_what_a_new_model_may_fall_short_by(
+def test_a_new_model_may_be_less_accurate_by_the_margin(
     holder: ModelHolder, accuracy: float, lead: float, status: int
 ) -> None:
     assert holder.current is not None
@@ -118,7 +118,7 @@ def test_the_margin_is_what_a_new_model_may_fall_short_by(
 
 
 @pytest.mark.slow
-def test_one_fit_at_a_time(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_fit_at_the_same_time_is_refused(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly(frame: pd.DataFrame) -> tuple[Model, Evaluation]:
@@ -138,7 +138,7 @@ def test_one_fit_at_a_time(client: FlaskClient, monkeypatch: pytest.MonkeyPatch)
     assert (second.status_code, served.status_code, answers) == (409, 200, [200])
 
 
-def test_bad_rows_are_named_and_nothing_is_fitted(client: FlaskClient, holder: ModelHolder) -> None:
+def test_rejected_rows_are_reported_and_nothing_is_fitted(client: FlaskClient, holder: ModelHolder) -> None:
     before = holder.current
     body = TRAIN.read_bytes().replace(b",male,", b",SECRET,", 1)
     answer = fit(client, body)
@@ -149,24 +149,22 @@ def test_bad_rows_are_named_and_nothing_is_fitted(client: FlaskClient, holder: M
 
 
 @pytest.mark.parametrize("rows", [0, 15])
-def test_too_few_rows_are_told(client: FlaskClient, rows: int) -> None:
+def test_too_few_rows_are_refused(client: FlaskClient, rows: int) -> None:
     body = b"\n".join(TRAIN.read_bytes().splitlines()[: rows + 1])
     assert fit(client, body).status_code == 400
 
 
-def test_rows_without_a_label_are_told(client: FlaskClient) -> None:
+def test_rows_without_a_label_are_refused(client: FlaskClient) -> None:
     answer = fit(client, csv_bytes(passengers(30)))
     assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Survived.")
 
 
 def test_other_media_types_are_refused(client: FlaskClient) -> None:
-    assert fit(client, b"[]", kind="application/json").status_code == 415
+    assert fit(client, b"[]", media_type="application/json").status_code == 415
 
 
 @pytest.mark.slow
-def test_a_model_that_cannot_be_saved_is_told_without_a_path(
-    client: FlaskClient, holder: ModelHolder, tmp_path: Path
-) -> None:
+def test_a_failed_save_is_reported_without_the_path(client: FlaskClient, holder: ModelHolder, tmp_path: Path) -> None:
     before = holder.current
     (tmp_path / "model.skops").unlink()
     (tmp_path / "model.skops").mkdir()

@@ -1,4 +1,4 @@
-"""A replaced model file is taken, a broken one refused, and every answer is wholly of one model."""
+"""A replaced model file is loaded, a broken one is refused, and the old model serves on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.passengers import csv_bytes, passengers
 from titanic_batch.errors import ModelError, TitanicError
 from titanic_batch.models.artifact import DEFAULT_MODEL
 from titanic_batch.models.model import Model
@@ -49,13 +48,13 @@ def digest(holder: ModelHolder) -> str | None:
     return holder.current.model.sha256
 
 
-def test_a_file_that_stays_is_not_read_again(holder: ModelHolder) -> None:
+def test_an_unchanged_file_is_not_loaded_again(holder: ModelHolder) -> None:
     before = holder.current
     holder.poll()
     assert holder.current is before
 
 
-def test_a_replaced_file_is_taken(holder: ModelHolder, path: Path, other_file: Path) -> None:
+def test_a_replaced_file_is_loaded(holder: ModelHolder, path: Path, other_file: Path) -> None:
     told: list[bool] = []
     holder.on_reload = told.append
     replace(path, other_file)
@@ -64,7 +63,7 @@ def test_a_replaced_file_is_taken(holder: ModelHolder, path: Path, other_file: P
     assert not holder.refuses_file
 
 
-def test_a_file_behind_a_link_is_taken(tmp_path: Path, model_file: Path, other_file: Path) -> None:
+def test_a_link_to_another_file_is_followed(tmp_path: Path, model_file: Path, other_file: Path) -> None:
     """As Kubernetes replaces what it mounts."""
     link = tmp_path / "linked.skops"
     link.symlink_to(model_file)
@@ -95,7 +94,7 @@ def test_a_broken_file_is_refused_and_the_old_model_stays(
     assert not holder.refuses_file
 
 
-def test_a_file_that_goes_away_leaves_the_model(holder: ModelHolder, path: Path) -> None:
+def test_a_removed_file_leaves_the_model(holder: ModelHolder, path: Path) -> None:
     before = holder.current
     path.unlink()
     holder.poll()
@@ -103,7 +102,7 @@ def test_a_file_that_goes_away_leaves_the_model(holder: ModelHolder, path: Path)
     assert not holder.refuses_file
 
 
-def test_a_pin_holds_for_what_comes_later(path: Path, other_file: Path) -> None:
+def test_the_pin_applies_to_later_files(path: Path, other_file: Path) -> None:
     holder = ModelHolder(str(path), Model.load(path).sha256)
     holder.load()
     before = holder.current
@@ -113,14 +112,14 @@ def test_a_pin_holds_for_what_comes_later(path: Path, other_file: Path) -> None:
     assert holder.refuses_file
 
 
-def test_a_model_that_is_not_there_is_told_at_once(tmp_path: Path, path: Path) -> None:
+def test_a_missing_or_wrong_file_is_refused_at_once(tmp_path: Path, path: Path) -> None:
     with pytest.raises(ModelError, match="can't be read"):
         ModelHolder(str(tmp_path / "gone.skops"))
     with pytest.raises(ModelError, match="not the pinned one"):
         ModelHolder(str(path), "0" * 64)
 
 
-def test_a_model_is_saved_and_taken(holder: ModelHolder, path: Path, other_file: Path) -> None:
+def test_a_saved_model_serves_at_once(holder: ModelHolder, path: Path, other_file: Path) -> None:
     holder.save(Model.load(other_file))
     assert digest(holder) == Model.load(path).sha256
     taken = holder.current
@@ -128,7 +127,7 @@ def test_a_model_is_saved_and_taken(holder: ModelHolder, path: Path, other_file:
     assert holder.current is taken
 
 
-def test_a_model_that_cannot_be_saved_leaves_the_old(holder: ModelHolder, path: Path, other_file: Path) -> None:
+def test_a_failed_save_leaves_the_old_model(holder: ModelHolder, path: Path, other_file: Path) -> None:
     before = holder.current
     path.unlink()
     path.mkdir()
@@ -137,7 +136,7 @@ def test_a_model_that_cannot_be_saved_leaves_the_old(holder: ModelHolder, path: 
     assert holder.current is before
 
 
-def test_without_a_name_the_default_file_is_taken_when_it_comes(
+def test_the_default_file_is_loaded_when_it_appears(
     tmp_path: Path, other_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -150,23 +149,7 @@ def test_without_a_name_the_default_file_is_taken_when_it_comes(
     assert digest(holder) == Model.load(other_file).sha256
 
 
-def test_nothing_is_answered_before_there_is_a_model(path: Path) -> None:
-    holder = ModelHolder(str(path))
-    client = create_app(holder).test_client()
-    for route in ("/ping", "/health/ready", "/model"):
-        answer = client.get(route)
-        assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
-        assert answer.headers["Retry-After"] == "1"
-    assert client.post("/predict", data=csv_bytes(passengers(1)), content_type="text/csv").status_code == 503
-    assert client.get("/health/live").data == b"live"
-    assert client.get("/").status_code == 200
-    assert b"titanic_ready 0.0" in client.get("/metrics").data
-    holder.load()
-    assert client.get("/health/ready").data == b"ready"
-    assert b"titanic_ready 1.0" in client.get("/metrics").data
-
-
-def test_metrics_tell_of_files_that_were_taken_and_refused(holder: ModelHolder, path: Path, other_file: Path) -> None:
+def test_metrics_count_loaded_and_refused_files(holder: ModelHolder, path: Path, other_file: Path) -> None:
     client = create_app(holder).test_client()
     replace(path, other_file)
     holder.poll()

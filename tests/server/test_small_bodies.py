@@ -1,4 +1,4 @@
-"""The short way of a few rows says of each row what the long way says, or nothing."""
+"""The fast path for small bodies reads each row as the general path does, or leaves it to that path."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from titanic_batch.errors import DataError
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.server.bodies import table_of_records
+from titanic_batch.server.bodies import table_from_records
 from titanic_batch.server.small_bodies import MAX_BYTES, MAX_ROWS, SmallBodies
 
 SMALL = SmallBodies(CONTRACT)
 
 
 def judged(table: InputTable) -> list[list[Any]] | None:
-    """Return the rows as the long way reads them; None where it rejects any, or all."""
+    """Return the rows as the general path reads them; None if it rejects any."""
     with table:
         judge = Judge(CONTRACT)
         judge.require_columns(table)
@@ -36,7 +36,7 @@ def judged(table: InputTable) -> list[list[Any]] | None:
     return [list(row.values()) for block in blocks for row in block.output.to_pylist()]
 
 
-def by_the_long_way(body: bytes) -> list[list[Any]] | None:
+def by_the_general_path(body: bytes) -> list[list[Any]] | None:
     try:
         return judged(table_of(body))
     except DataError:
@@ -44,7 +44,7 @@ def by_the_long_way(body: bytes) -> list[list[Any]] | None:
 
 
 def same(one: list[list[Any]], other: list[list[Any]]) -> bool:
-    """Tell whether rows are the same, types and signs of zeros too."""
+    """Tell whether rows are equal, including types and the signs of zeros."""
     return repr([list(row) for row in one]) == repr(other)
 
 
@@ -78,7 +78,7 @@ ODD += ["", " 3", "3 ", "9" * 18, "9" * 19, "A\0", '"', "\t"]
 
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
-    """Bodies that are nearly plain: a good table with some fields, quotes, line ends and columns otherwise."""
+    """Nearly plain bodies: a valid table with some unusual fields, quotes, line endings and columns."""
     rows = passengers(draw(st.integers(1, 3)), first_key=draw(st.integers(-2, 2)))
     for _ in range(draw(st.integers(0, 2))):
         row = draw(st.sampled_from(rows))
@@ -97,10 +97,10 @@ def bodies(draw: st.DrawFn) -> bytes:
 @given(bodies())
 @example(csv_bytes([passenger(1, Age="-0.0")]))
 @settings(max_examples=150)
-def test_what_is_read_from_csv_is_what_the_long_way_accepts(body: bytes) -> None:
+def test_csv_is_read_as_by_the_general_path(body: bytes) -> None:
     rows = SMALL.from_csv(body)
     if rows is not None:
-        expected = by_the_long_way(body)
+        expected = by_the_general_path(body)
         assert expected is not None
         assert same(rows, expected)  # type: ignore[arg-type]
 
@@ -114,7 +114,7 @@ def test_plain_bodies_are_read() -> None:
         ):
             rows = SMALL.from_csv(body)
             assert rows is not None
-            assert same(rows, by_the_long_way(body) or [])  # type: ignore[arg-type]
+            assert same(rows, by_the_general_path(body) or [])  # type: ignore[arg-type]
 
 
 def test_quotes_around_a_field_are_read() -> None:
@@ -137,7 +137,7 @@ def test_quotes_around_a_field_are_read() -> None:
         csv_bytes([passenger(1)]).replace(b"Age", b"Old"),
     ],
 )
-def test_what_is_not_plain_is_left_to_the_long_way(body: bytes) -> None:
+def test_unusual_bodies_are_left_to_the_general_path(body: bytes) -> None:
     assert SMALL.from_csv(body) is None
 
 
@@ -155,14 +155,14 @@ VALUES = (
 
 @given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, VALUES)), max_size=3), st.booleans())
 @settings(max_examples=100)
-def test_what_is_read_from_json_is_what_the_long_way_accepts(changes: list[dict[str, Any]], drop: bool) -> None:
+def test_json_is_read_as_by_the_general_path(changes: list[dict[str, Any]], drop: bool) -> None:
     good = json.loads('{"PassengerId":1,"Pclass":3,"Sex":"male","Age":22,"SibSp":1,"Parch":0,"Fare":7.25,"Cabin":null}')
     records = [good | {"PassengerId": key} | change for key, change in enumerate(changes)]
     if drop and records:
         records[0].pop("Age", None)
     rows = SMALL.from_records(records)
     if rows is not None:
-        expected = judged(table_of_records(records, CONTRACT.types))
+        expected = judged(table_from_records(records, CONTRACT.types))
         assert expected is not None
         assert same(rows, expected)  # type: ignore[arg-type]
 
@@ -195,12 +195,12 @@ OF_TYPE = {
 @pytest.mark.parametrize("contract", [CHECKED, CONTRACT], ids=["all checks", "passengers"])
 @given(data=st.data())
 @settings(max_examples=40)
-def test_each_check_gives_panderas_verdict(contract: Contract, data: st.DataObject) -> None:
+def test_each_check_agrees_with_pandera(contract: Contract, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(list(contract.types)))
-    kind = contract.types[name]
-    value = data.draw(OF_TYPE[kind] | st.none())
+    arrow_type = contract.types[name]
+    value = data.draw(OF_TYPE[arrow_type] | st.none())
     column = contract._schema.columns[name]
-    plain = kind.value_type if kind == STRING else kind
+    plain = arrow_type.value_type if arrow_type == STRING else arrow_type
     alone = pap.DataFrameSchema({name: pap.Column(plain, column.checks, nullable=column.nullable)})
     try:
         alone.validate(pa.table({name: pa.array([value], plain)}), lazy=True)
@@ -211,5 +211,5 @@ def test_each_check_gives_panderas_verdict(contract: Contract, data: st.DataObje
 
 
 def test_the_example_is_accepted() -> None:
-    assert judged(table_of_records([CONTRACT.example()], CONTRACT.types)) is not None
+    assert judged(table_from_records([CONTRACT.example()], CONTRACT.types)) is not None
     assert not math.isnan(CONTRACT.example()["Pclass"])

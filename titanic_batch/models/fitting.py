@@ -16,8 +16,7 @@ from titanic_batch.models.evaluation import (
 )
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of
-from titanic_batch.passenger.pipeline import DEFAULT_SEED
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
 from titanic_batch.scoring.drift import probability_counts
 
 

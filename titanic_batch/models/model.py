@@ -24,12 +24,9 @@ from titanic_batch.models.building import built, skops_io, unpickled
 from titanic_batch.models.evaluation import Evaluation, evaluate, few_rows_are_fine
 from titanic_batch.models.manifest import caution, check_schema, manifest_of
 from titanic_batch.models.training_data import features_of, packaged_rows
-from titanic_batch.passenger.pipeline import (
-    DEFAULT_SEED,
-    build_pipeline,
-)
+from titanic_batch.passenger.pipeline import build_pipeline
 from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
 from titanic_batch.scoring.drift import Drift, Reference
 from titanic_batch.scoring.scorer import Scorer
 from titanic_batch.version import __version__

@@ -13,7 +13,8 @@ from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, Paramet
 
 from titanic_batch.errors import UsageError
 from titanic_batch.models.evaluation import Labels, check_count, few_rows_are_fine
-from titanic_batch.passenger.pipeline import DEFAULT_SEED, NOTEBOOK_GRID, PARAMETERS, build_pipeline
+from titanic_batch.passenger.pipeline import NOTEBOOK_GRID, PARAMETERS, build_pipeline
+from titanic_batch.passenger.words import DEFAULT_SEED
 
 SEARCH_FOLDS = 5
 _STEP = "classifier__"

@@ -28,9 +28,9 @@ from titanic_batch.models.fitting import fit_and_evaluate
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of, packaged_rows
 from titanic_batch.models.tuning import Search, Tried, search_parameters
-from titanic_batch.passenger.pipeline import DEFAULT_SEED, GROUPS, NOTEBOOK_PARAMETERS, build_pipeline
+from titanic_batch.passenger.pipeline import GROUPS, NOTEBOOK_PARAMETERS, build_pipeline
 from titanic_batch.passenger.schema import LABELLED_CONTRACT
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
 from titanic_batch.reading.sources import Source
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions

@@ -1,7 +1,7 @@
-"""Bodies in and out: media types, unpacking, and tables of rows in each of them.
+"""Request bodies: decompressed, parsed, and opened as tables of rows.
 
-A body becomes what a file would have become: the same `InputTable`, judged and scored the same way. JSON is written as
-a CSV first, so that a value means there what it means everywhere.
+A body becomes the same `InputTable` that a file becomes, so that it is judged and scored in the same way. Rows in JSON
+are written as CSV first, so that a value means the same in every format.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import csv
 import io
 import json
 import math
-import struct
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,52 +20,50 @@ import pyarrow.parquet as pq
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
-from titanic_batch.errors import DataError
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
-from titanic_batch.server.media import ARROW, CSV, JSON, Limits
-from titanic_batch.writing.tables import TableWriter
+from titanic_batch.server.arrow_stream import parquet_from_arrow
+from titanic_batch.server.media import ARROW, CSV, Limits
 
-_NAME = "the body"
-_GZIP = 31  # zlib's name for a stream with gzip's header
-_GZIP_CHUNK = 2**12  # what is left of one is copied behind each of the streams that a body may consist of
-_NO_NUMBER = "?"
-_COMPRESSIONS = ("gzip", "x-gzip")
+_GZIP_ENCODINGS = ("gzip", "x-gzip")
+_GZIP_WBITS = 31  # has zlib expect a gzip header and trailer
+_GZIP_CHUNK = 2**12  # a body may be many streams, and the rest of the chunk is copied at the end of each
+_NOT_A_NUMBER = "?"
 
 Record = Mapping[str, Any]
-"""A row as JSON's values by the names of the columns."""
+"""A row of a JSON body: its values by column name."""
 
 
-def unpacked(request: Request, limits: Limits) -> bytes:
-    """Return a request's body, without the compression that its ``Content-Encoding`` names.
+def read_body(request: Request, limits: Limits) -> bytes:
+    """Return a request's body, decompressed as its ``Content-Encoding`` says.
 
     Raises
     ------
     BadRequest
-        It isn't what it is said to be.
+        The body is not what its ``Content-Encoding`` says.
     RequestEntityTooLarge
-        It has more bytes than it may, packed or not.
+        It has more bytes than the limits allow, compressed or not.
     UnsupportedMediaType
-        It is compressed with something else than gzip.
+        It is compressed with something other than gzip.
     """
     body = request.get_data(cache=False)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in _COMPRESSIONS:
-        return _gunzipped(body, limits)
+    if encoding in _GZIP_ENCODINGS:
+        return _gunzip(body, limits)
     if encoding not in ("identity", ""):
         raise UnsupportedMediaType("a body may be compressed with gzip, and with nothing else.")
     return body
 
 
-def _gunzipped(body: bytes, limits: Limits) -> bytes:
+def _gunzip(body: bytes, limits: Limits) -> bytes:
     parts: list[bytes] = []
     size = at = 0
     try:
         while at < len(body):
-            stream = zlib.decompressobj(_GZIP)
+            stream = zlib.decompressobj(_GZIP_WBITS)
             while not stream.eof:
                 if not (chunk := body[at : at + _GZIP_CHUNK]):
                     raise BadRequest("the body is cut short: its gzip stream has no end.")
@@ -80,12 +76,13 @@ def _gunzipped(body: bytes, limits: Limits) -> bytes:
     return b"".join(parts)
 
 
-def parsed_json(body: bytes) -> Any:
-    """Return what JSON says; ``NaN`` and ``Infinity`` are understood.
+def parse_json(body: bytes) -> Any:
+    """Return the value of a JSON text; ``NaN`` and ``Infinity`` are accepted.
 
     Raises
     ------
     BadRequest
+        The body is not JSON.
     """
     try:
         return json.loads(body.decode("utf-8"))
@@ -95,50 +92,55 @@ def parsed_json(body: bytes) -> Any:
         raise BadRequest("the body is no JSON that can be read.") from None
 
 
-def parsed_json_lines(body: bytes) -> list[Any]:
-    """Return what each line of JSON says; blank lines say nothing.
+def parse_json_lines(body: bytes) -> list[Any]:
+    """Return the value of each line of JSON; blank lines are skipped.
 
     Raises
     ------
     BadRequest
+        A line is not JSON.
     """
-    return [parsed_json(line) for line in body.splitlines() if line.strip()]
+    return [parse_json(line) for line in body.splitlines() if line.strip()]
 
 
-def as_records(values: Any) -> list[Record]:
-    """Return a list of JSON's objects as such.
+def require_records(value: Any) -> list[Record]:
+    """Return a JSON value that must be a list of objects, one for each row.
 
     Raises
     ------
     BadRequest
+        It is something else.
     """
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise BadRequest("a row is to be an object of columns and values, and rows a list of such objects.")
-    return values
+    return value
 
 
-def table_of(kind: str, body: bytes, limits: Limits) -> InputTable:
-    """Return the table of rows that a body of CSV, Parquet or an Arrow stream holds.
+def table_from_body(media_type: str, body: bytes, limits: Limits) -> InputTable:
+    """Open a CSV, Parquet or Arrow body as a table of rows.
 
     Raises
     ------
     DataError
-        It is no such table.
+        The body is not an intact table in that format.
     RequestEntityTooLarge
-        It would be too large once unpacked, as far as can be told before it is read.
+        It would exceed the limits once decompressed, as far as can be told before it is read.
     UnsupportedMediaType
-        It is an Arrow stream whose buffers are compressed: how large they are is known too late.
+        It is an Arrow stream whose buffers are compressed.
     """
-    if kind == CSV:
-        return _opened("csv", body)
-    return _opened("parquet", _parquet_of_arrow(body, limits) if kind == ARROW else _within(body, limits))
+    if media_type == CSV:
+        return _open("csv", body)
+    if media_type == ARROW:
+        return _open("parquet", parquet_from_arrow(body, limits))
+    _check_parquet(body, limits)
+    return _open("parquet", body)
 
 
-def table_of_records(records: Sequence[Record], types: Mapping[str, pa.DataType]) -> InputTable:
-    """Return rows out of JSON as a table, in which a value that is not there is missing.
+def table_from_records(records: Sequence[Record], types: Mapping[str, pa.DataType]) -> InputTable:
+    """Open the rows of a JSON body as a table; a column that a row doesn't contain is missing in that row.
 
-    Where a column of ``types`` is in no row at all, the table has the names of the columns and no rows.
-    A number is to be a number, and not text that spells one: text, and true and false, break the rule ``type`` there.
+    If no row contains some column of ``types``, the table has no rows, only the names of the columns.
+    A numeric column takes JSON numbers only: booleans, and strings that spell a number, break the rule ``type``.
 
     Raises
     ------
@@ -149,119 +151,37 @@ def table_of_records(records: Sequence[Record], types: Mapping[str, pa.DataType]
     if set(types) <= set(names):
         names = list(types)
     else:
-        records = []  # the names alone tell what is missing: as many columns as there are rows would take their square
+        records = []  # the names say what is missing; with as many columns as rows, the table would be quadratic
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(names)
-    writers = [(name, _text_of if types.get(name, STRING) == STRING else _number_text_of) for name in names]
-    writer.writerows([write(record.get(name)) for name, write in writers] for record in records)
-    return _opened("csv", text.getvalue().encode("utf-8", "surrogatepass"))
+    columns = [(name, _string_field if types.get(name, STRING) == STRING else _number_field) for name in names]
+    writer.writerows([field(record.get(name)) for name, field in columns] for record in records)
+    return _open("csv", text.getvalue().encode("utf-8", "surrogatepass"))
 
 
-def write_table(table: pa.Table, kind: str) -> bytes:
-    """Return a table in one of the media types `TABLES`."""
-    if kind == JSON:
-        return json_bytes(table.to_pylist())
-    buffer = io.BytesIO()
-    if kind == ARROW:
-        with pa.ipc.new_stream(buffer, table.schema) as stream:
-            stream.write_table(table)
-    else:
-        form: Format = "csv" if kind == CSV else "parquet"
-        with TableWriter(buffer, form, table.schema) as writer:
-            writer.write(table)
-            writer.close()
-    return buffer.getvalue()
+def _open(file_format: Format, content: bytes) -> InputTable:
+    return open_table(Source("the body", file_format, io.BytesIO(content)))
 
 
-def json_bytes(value: Any) -> bytes:
-    """Return a value as JSON; a float as the shortest text that is read as the same bits."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-
-
-def form_data(parts: Iterable[tuple[str, str, bytes]], boundary: str) -> bytes:
-    """Return named parts, each with its media type, as ``multipart/form-data``."""
-    lines: list[bytes] = []
-    for name, kind, content in parts:
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
-        lines += [f"{head}Content-Type: {kind}\r\n\r\n".encode(), content, b"\r\n"]
-    return b"".join([*lines, f"--{boundary}--\r\n".encode()])
-
-
-def _opened(kind: Format, content: bytes) -> InputTable:
-    return open_table(Source(_NAME, kind, io.BytesIO(content)))
-
-
-def _within(parquet: bytes, limits: Limits) -> bytes:
-    """Return a Parquet file that is within the limits; or is none, as who opens it will tell."""
+def _check_parquet(body: bytes, limits: Limits) -> None:
+    """Check a Parquet file's footer against the limits; if it can't be read, opening the file will say so."""
     with suppress(OSError, pa.ArrowException, UnicodeDecodeError):
-        metadata = pq.ParquetFile(io.BytesIO(parquet)).metadata
+        metadata = pq.ParquetFile(io.BytesIO(body)).metadata
         limits.check_rows(metadata.num_rows)
         limits.check_bytes(sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)))
-    return parquet
 
 
-def _parquet_of_arrow(body: bytes, limits: Limits) -> bytes:
-    batches, size, rows = [], 0, 0
-    try:
-        if any(_is_compressed(message) for message in pa.ipc.MessageReader.open_stream(body)):
-            raise UnsupportedMediaType(
-                "the buffers of an Arrow stream are not to be compressed; the body may be, by gzip."
-            )
-        with pa.ipc.open_stream(body) as stream:
-            for batch in stream:
-                size, rows = size + batch.nbytes, rows + batch.num_rows
-                limits.check_rows(rows)
-                limits.check_bytes(size)
-                batch.validate(full=True)
-                batches.append(batch)
-            table = pa.Table.from_batches(batches, stream.schema)
-            names = table.column_names
-    except (OSError, pa.ArrowException, UnicodeDecodeError, struct.error):
-        raise DataError(f"{_NAME} is no Arrow stream, or a damaged one.") from None
-    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise DataError(f"{_NAME}: column {', '.join(twice)} is there more than once.")
-    buffer = io.BytesIO()
-    try:
-        pq.write_table(table, buffer, compression="none")
-    except (pa.ArrowException, UnicodeDecodeError):
-        raise DataError(f"{_NAME} has columns of types that can't be used.") from None
-    return buffer.getvalue()
-
-
-def _is_compressed(message: pa.ipc.Message) -> bool:
-    """Tell whether the buffers of a message of a stream are compressed, as its metadata (Message.fbs) has it."""
-    if message.type not in ("record batch", "dictionary"):
-        return False
-    data = message.metadata.to_pybytes()
-
-    def follow(place: int) -> int:
-        return place + int(struct.unpack_from("<I", data, place)[0])
-
-    def field(table: int, slot: int) -> int | None:
-        """Return where a table of flatbuffers has one of its fields."""
-        vtable = table - struct.unpack_from("<i", data, table)[0]
-        at = 4 + 2 * slot
-        size = struct.unpack_from("<H", data, vtable)[0]
-        offset = struct.unpack_from("<H", data, vtable + at)[0] if at < size else 0
-        return table + offset if offset else None
-
-    header = field(follow(0), 2)  # Message.header
-    if header is not None and message.type == "dictionary":
-        header = field(follow(header), 1)  # DictionaryBatch.data
-    return header is not None and field(follow(header), 3) is not None  # RecordBatch.compression
-
-
-def _text_of(value: Any) -> str:
+def _string_field(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
         return "" if value is None else json.dumps(value)
-    except RecursionError:  # writing takes a deeper stack than reading does
+    except RecursionError:  # json.dumps recurses deeper than json.loads
         raise BadRequest("the body holds a value that is nested too deeply.") from None
 
 
-def _number_text_of(value: Any) -> str:
+def _number_field(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return repr(value) if type(value) in (int, float) else _NO_NUMBER
+    return repr(value) if type(value) in (int, float) else _NOT_A_NUMBER

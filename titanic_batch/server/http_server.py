@@ -1,10 +1,9 @@
-"""The HTTP server: waitress, with its doors closed.
+"""The HTTP server: waitress, hardened against slow and broken clients.
 
-One loop reads and writes all connections, and threads work on requests that are there as a whole; so a client that is
-slow to send or to receive costs a connection, and no thread. What waitress lacks is added here: errors as
-``application/problem+json``, which reach a client that is still sending too; a limit to the time that a request may
-take to arrive, and an answer to leave; room for a new connection when there are too many; and a stop that lets requests
-finish.
+One loop reads and writes all connections, and threads work on requests that have arrived completely, so that a client
+that is slow to send or to receive occupies a connection but no thread. Added to waitress are errors as
+``application/problem+json``, which reach even a client that is still sending; a limit on the time that a request may
+take to arrive, and a response to leave; room for a new connection, made by closing an idle one; and a graceful stop.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from titanic_batch.errors import OutputError
+from titanic_batch.server.media import PROBLEM
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -45,18 +45,18 @@ _DETAILS = {
 
 
 class Server:
-    """Listens as soon as it is made, and answers once it runs.
+    """Listens from the moment it is made, and answers once it runs.
 
     Parameters
     ----------
     app
         The application. It is called from several threads.
     host, port
-        Where to listen; port 0 is any free one.
+        Where to listen; port 0 is any free port.
     body_bytes
         The largest body that is read.
     transfer_seconds
-        How long a client may take to send a request or to take an answer, and how long it may be idle.
+        How long a client may take to send a request or to receive a response, and how long it may be idle.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class Server:
                 ident=None,
                 recv_bytes=2**16,
                 outbuf_overflow=2**24,
-                outbuf_high_watermark=2**30,  # a thread would wait for the client beyond it
+                outbuf_high_watermark=2**30,  # beyond it, a thread would wait for the client
                 connection_limit=2**31,
                 cleanup_interval=1,
                 channel_timeout=transfer_seconds,
@@ -112,7 +112,7 @@ class Server:
         return int(self._listeners[0].effective_port)
 
     def run(self) -> None:
-        """Answer requests until `stop`, and then those that have begun, for `STOP_SECONDS` at most."""
+        """Answer requests until `stop` is called, and then finish those that have begun, for `STOP_SECONDS` at most."""
         self._threads.set_thread_count(THREADS)
         try:
             while not self._stopping.is_set():
@@ -123,7 +123,7 @@ class Server:
             self._close()
 
     def stop(self) -> None:
-        """Have `run` come to its end. May be called from any thread, and from a signal's handler."""
+        """Make `run` return. It may be called from any thread, and from a signal handler."""
         self._stopping.set()
         self._listeners[0].pull_trigger()
 
@@ -148,11 +148,13 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     def parse_header(self, header_plus: bytes) -> None:
         try:
             super().parse_header(header_plus)
-        except ValueError:  # an address or a length that Python can't read, which waitress doesn't expect
+        except ValueError:  # from a URI or a length that Python can't parse, which waitress doesn't catch
             raise ParsingError("Bad URI or length") from None
 
 
 class _Task(WSGITask):  # type: ignore[misc]
+    """Closes the connection after a response that is sent while the server stops."""
+
     def start(self) -> None:
         super().start()
         if self.channel.server.drains:
@@ -160,7 +162,7 @@ class _Task(WSGITask):  # type: ignore[misc]
 
 
 class _ProblemTask(ErrorTask):  # type: ignore[misc]
-    """Tells what is wrong with a request that is none, or is too large."""
+    """Answers a request that is malformed or too large."""
 
     def execute(self) -> None:
         error = self.request.error
@@ -169,7 +171,7 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
             content["detail"] = _DETAILS[error.code]
         body = json.dumps(content).encode()
         self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", "application/problem+json"))
+        self.response_headers.append(("Content-Type", PROBLEM))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.channel.lingers = True
@@ -177,7 +179,7 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection. After an error it lingers: a client that is still sending would not see the answer else."""
+    """A connection. After an error it stays half open: a client that is still sending would not see the response."""
 
     parser_class = _Parser
     task_class = _Task
@@ -189,11 +191,11 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is coming in or worked on, or an answer going out."""
+        """Whether a request is arriving or being worked on, or a response is leaving."""
         return bool(self.requests or self.request is not None or self.total_outbufs_len or self._lingers_since)
 
     def is_late(self, now: float) -> bool:
-        """Tell whether the client has had its time. ``now`` is as `time.time` gives it."""
+        """Tell whether the client has used up its time at ``now``, by `time.time`."""
         if self._lingers_since is not None:
             return now - self._lingers_since > LINGER_SECONDS
         if self.requests:
@@ -205,7 +207,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         return now - since > float(self.adj.channel_timeout)
 
     def close_now(self) -> None:
-        """Close it for good."""
+        """Close the connection without lingering."""
         self.lingers = False
         self.handle_close()
 
@@ -231,6 +233,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
 
 class _Listener(TcpWSGIServer):  # type: ignore[misc]
+    """A listening socket. It closes connections that have used up their time, or that make room for a new one."""
+
     channel_class = _Channel
     drains = False
 

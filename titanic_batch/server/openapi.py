@@ -1,4 +1,4 @@
-"""What the server answers, as OpenAPI 3.1 has it."""
+"""The OpenAPI 3.1 description of the routes: what each takes and answers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Flask
+from werkzeug.routing import Map
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.passenger.words import LABEL
 from titanic_batch.reading.columns import MISSING_TEXTS, STRING
-from titanic_batch.server.media import ARROW, CSV, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, Limits
+from titanic_batch.server.media import ARROW, CSV, HTML, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, TEXT, Limits
 from titanic_batch.version import __version__
 from titanic_batch.writing.predictions import PROBABILITY
 
 Schema = dict[str, Any]
 
-_TEXT = "text/plain"
-_HTML = "text/html"
 _INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
 
 _DETAILS = {
@@ -35,9 +33,9 @@ _DETAILS = {
 _OF_A_BODY = (400, 406, 409, 413, 415, 422, 503)
 
 
-def describe(app: Flask, limits: Limits) -> Schema:
-    """Return the description of an application: all of its routes, but those of the page's own files."""
-    routes = {rule.rule: rule.endpoint for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
+def describe(url_map: Map, limits: Limits) -> Schema:
+    """Return the description of all routes, except those of the page's own files."""
+    routes = {rule.rule: rule.endpoint for rule in url_map.iter_rules() if rule.endpoint != "static"}
     operations = _operations()
     return {
         "openapi": "3.1.0",
@@ -65,8 +63,17 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def _object(properties: Schema, **more: Any) -> Schema:
+    """Return the schema of an object, all of whose properties are required."""
+    return {"type": "object", "properties": properties, "required": list(properties), **more}
+
+
+def _array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
 def _row(contract: Contract) -> Schema:
-    """Return the contract of a row as JSON spells it: every column is there, and what is missing is null."""
+    """Return the JSON Schema of a row: every column is present, and a missing value is null."""
     described = contract.describe()
     columns = {name: dict(column) for name, column in described["properties"].items()}
     for name, column in columns.items():
@@ -85,30 +92,26 @@ def _row(contract: Contract) -> Schema:
     }
 
 
-_ROWS: Schema = {"type": "array", "items": _ref("Row"), "uniqueItems": True}
-_PREDICTION: Schema = {
-    "type": "object",
-    "properties": {
+_ROWS = _array(_ref("Row")) | {"uniqueItems": True}
+_PREDICTION = _object(
+    {
         CONTRACT.key: {"type": "integer", "format": "int64"},
         LABEL: {"enum": [0, 1]},
         PROBABILITY: {"type": "number", "minimum": 0, "maximum": 1},
     },
-    "required": [CONTRACT.key, LABEL, PROBABILITY],
-    "additionalProperties": False,
-}
+    additionalProperties=False,
+)
 _REJECTS: Schema = {
     "type": "array",
     "description": "Each rule that a row breaks. Row 1 is the first; column null is the whole row.",
-    "items": {
-        "type": "object",
-        "properties": {
+    "items": _object(
+        {
             "row": {"type": "integer", "minimum": 1},
             "column": {"type": ["string", "null"]},
             "rule": {"type": "string"},
         },
-        "required": ["row", "column", "rule"],
-        "additionalProperties": False,
-    },
+        additionalProperties=False,
+    ),
 }
 _PROBLEM: Schema = {
     "type": "object",
@@ -121,7 +124,7 @@ _PROBLEM: Schema = {
         "rows": {"type": "integer"},
         "rejected": {"type": "integer"},
         "rejects_total": {"type": "integer"},
-        "rejects": {"$ref": "#/components/schemas/Rejects"},
+        "rejects": _ref("Rejects"),
         "accuracy": {"type": "number"},
         "present_accuracy": {"type": "number"},
     },
@@ -135,13 +138,13 @@ def _problems(codes: Iterable[int]) -> Schema:
     }
 
 
-def _get(summary: str, kind: str, schema: Schema, *codes: int) -> Schema:
-    answer = {"description": summary, "content": {kind: {"schema": schema}}}
+def _get(summary: str, media_type: str, schema: Schema, *codes: int) -> Schema:
+    answer = {"description": summary, "content": {media_type: {"schema": schema}}}
     return {"get": {"summary": summary, "responses": {"200": answer} | _problems(codes)}}
 
 
 def _csv(contract: Contract) -> Schema:
-    """Return what a CSV is, in as far as a pattern can tell: that of a header, and of one row that is accepted."""
+    """Return the schema of a CSV: a pattern for a header and, at most, one row that is accepted."""
     example, described = contract.example(), contract.describe()["properties"]
     fields = []
     for name in contract.types:
@@ -160,20 +163,16 @@ def _csv(contract: Contract) -> Schema:
 
 
 def _values() -> Schema:
-    """Return rows as lists of values without names."""
+    """Return the schema of rows as lists of values, without the names of columns."""
     columns = list(_row(CONTRACT)["properties"].values())
     row = {"type": "array", "prefixItems": columns, "minItems": len(columns), "maxItems": len(columns)}
-    return {"type": "array", "items": row, "uniqueItems": True}
+    return _array(row) | {"uniqueItems": True}
 
 
 def _predict() -> Schema:
     bodies = {JSON: {"schema": {"oneOf": [_ref("Row"), _ROWS]}}, CSV: _csv(CONTRACT), PARQUET: {}, ARROW: {}}
-    predictions = {"type": "array", "items": _ref("Prediction")}
-    apart = {
-        "type": "object",
-        "properties": {"predictions": predictions, "rejects": _ref("Rejects")},
-        "required": ["predictions", "rejects"],
-    }
+    predictions = _array(_ref("Prediction"))
+    apart = _object({"predictions": predictions, "rejects": _ref("Rejects")})
     answers = {JSON: {"schema": {"anyOf": [_ref("Prediction"), predictions, apart]}}}
     return {
         "post": {
@@ -186,7 +185,7 @@ def _predict() -> Schema:
             "responses": {
                 "200": {
                     "description": "Predictions",
-                    "content": answers | {kind: {} for kind in (CSV, PARQUET, ARROW, MULTIPART)},
+                    "content": answers | {media_type: {} for media_type in (CSV, PARQUET, ARROW, MULTIPART)},
                 }
             }
             | _problems(_OF_A_BODY),
@@ -196,23 +195,15 @@ def _predict() -> Schema:
 
 def _invocations() -> Schema:
     values = _values()
-    split = {
-        "type": "object",
-        "properties": {"columns": {"const": list(CONTRACT.types)}, "data": values},
-        "required": ["columns", "data"],
-    }
+    split = _object({"columns": {"const": list(CONTRACT.types)}, "data": values})
     either = {"anyOf": [_ROWS, values]}
-    forms = {"dataframe_records": _ROWS, "dataframe_split": split, "instances": either, "inputs": either}
-    wrapped = {
+    envelopes = {"dataframe_records": _ROWS, "dataframe_split": split, "instances": either, "inputs": either}
+    envelope = {
         "type": "object",
-        "properties": forms,
-        "oneOf": [{"required": [name]} for name in forms],
+        "properties": envelopes,
+        "oneOf": [{"required": [name]} for name in envelopes],
     }
-    answer = {
-        "type": "object",
-        "properties": {"predictions": {"type": "array", "items": _ref("Prediction")}},
-        "required": ["predictions"],
-    }
+    answer = _object({"predictions": _array(_ref("Prediction"))})
     return {
         "post": {
             "summary": "Score rows as clients of MLflow, SageMaker and Vertex AI send them",
@@ -221,7 +212,7 @@ def _invocations() -> Schema:
             " `inputs` may also be an object of columns, each a list of values.",
             "requestBody": {
                 "required": True,
-                "content": {JSON: {"schema": wrapped}, CSV: _csv(CONTRACT), JSON_LINES: {}},
+                "content": {JSON: {"schema": envelope}, CSV: _csv(CONTRACT), JSON_LINES: {}},
             },
             "responses": {
                 "200": {"description": "Predictions", "content": {JSON: {"schema": answer}, CSV: {}, JSON_LINES: {}}}
@@ -232,16 +223,14 @@ def _invocations() -> Schema:
 
 
 def _fit() -> Schema:
-    answer = {
-        "type": "object",
-        "properties": {
+    answer = _object(
+        {
             "rows": {"type": "integer"},
             "accuracy": {"type": "number"},
             "present_accuracy": {"type": "number"},
             "model": {"type": "string"},
-        },
-        "required": ["rows", "accuracy", "present_accuracy", "model"],
-    }
+        }
+    )
     return {
         "post": {
             "summary": "Fit a model on labelled rows, and serve it if it is no worse than the present one",
@@ -257,16 +246,16 @@ def _fit() -> Schema:
 
 
 def _operations() -> dict[str, Schema]:
-    """Return what is to be said of each of the application's endpoints."""
+    """Return the operation of each endpoint, by the name of its handler."""
     text, anything = {"type": "string"}, {"type": "object"}
     return {
-        "home": _get("The page for people", _HTML, text),
-        "ping": _get("Whether requests can be answered, as MLflow and SageMaker ask", _TEXT, {"const": "pong"}, 503),
-        "live": _get("Whether the process answers", _TEXT, {"const": "live"}),
-        "ready": _get("Whether a model is loaded and scores", _TEXT, {"const": "ready"}, 503),
-        "version": _get("The version of the server", _TEXT, text),
+        "home": _get("The page for people", HTML, text),
+        "ping": _get("Whether requests can be answered, as MLflow and SageMaker ask", TEXT, {"const": "pong"}, 503),
+        "live": _get("Whether the process answers", TEXT, {"const": "live"}),
+        "ready": _get("Whether a model is loaded and scores", TEXT, {"const": "ready"}, 503),
+        "version": _get("The version of the server", TEXT, text),
         "model_card": _get("What is known of the model", JSON, anything, 503),
-        "metrics": _get("Metrics for Prometheus", _TEXT, text),
+        "metrics": _get("Metrics for Prometheus", TEXT, text),
         "openapi": _get("This description", JSON, anything),
         "predict": _predict(),
         "invocations": _invocations(),

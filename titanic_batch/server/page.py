@@ -1,4 +1,4 @@
-"""The page for people: a form, a place for a CSV, and what is to be known of the model."""
+"""The page for people: a form for one row, a place for a CSV, and what is known about the model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from flask import render_template
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.models.model import Model
+from titanic_batch.passenger import words
 from titanic_batch.version import __version__
 
 POLICY = (
@@ -17,18 +18,18 @@ POLICY = (
 
 
 def html(contract: Contract, model: Model | None) -> str:
-    """Return the page. Without a model it has no card."""
+    """Return the page. While there is no model, it says so instead of describing it."""
     facts = [] if model is None else _facts(model)
-    return render_template("page.html", fields=_fields(contract), key=contract.key, facts=facts)
+    return render_template("page.html", words=words, fields=_fields(contract), key=contract.key, facts=facts)
 
 
 def card(model: Model) -> dict[str, Any]:
-    """Return what is to be known of a model: what names it, and its manifest."""
+    """Return the model's identity and manifest, and the version of the server."""
     return {"model": model.identity, "server_version": __version__, "manifest": model.manifest}
 
 
 def _facts(model: Model) -> list[tuple[str, str]]:
-    """Return what a person wants to know of a model."""
+    """Return names and values of what people want to know about a model."""
     manifest = model.manifest
     facts = [
         ("Model", model.identity),
@@ -47,20 +48,20 @@ def _facts(model: Model) -> list[tuple[str, str]]:
 
 
 def _fields(contract: Contract) -> list[dict[str, Any]]:
-    """Return what a form needs of each column but the key."""
+    """Return what the form needs to know about each column except the key."""
     described = contract.describe()["properties"]
     example = contract.example()
     fields = []
     for name, column in described.items():
         if name == contract.key:
             continue
-        kinds = column["type"] if isinstance(column["type"], list) else [column["type"]]
+        types = column["type"] if isinstance(column["type"], list) else [column["type"]]
         fields.append(
             {
                 "name": name,
                 "label": column.get("description", name),
-                "kind": kinds[0],
-                "required": "null" not in kinds,
+                "type": types[0],
+                "required": "null" not in types,
                 "options": [value for value in column.get("enum", []) if value is not None],
                 "minimum": column.get("minimum"),
                 "maximum": column.get("maximum"),

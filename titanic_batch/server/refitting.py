@@ -1,4 +1,4 @@
-"""A new model for a server that runs: fitted on labelled rows, held against the present one, saved, taken."""
+"""Fitting on request: the new model is saved and served, unless it is less accurate than the present one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of, packaged_rows
 from titanic_batch.passenger.schema import LABELLED_CONTRACT
 from titanic_batch.passenger.words import LABEL
-from titanic_batch.server.bodies import table_of
+from titanic_batch.server.bodies import table_from_body
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
 from titanic_batch.server.served_model import rejects_table
@@ -27,9 +27,9 @@ DEFAULT_MARGIN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Refit:
-    """What came of a fit: how good both models are, and whether the new one was taken.
+    """The result of a fit: how accurate the new and the present model are, and whether the new one serves now.
 
-    Where rows broke the contract, ``rejects`` tells them, as `serving.Outcome` does, and nothing was fitted.
+    If any row was rejected, no model was fitted; ``rejects`` is as in `served_model.Outcome`.
     """
 
     rows: int
@@ -41,7 +41,7 @@ class Refit:
 
 
 class FitIsRunningError(Exception):
-    """Another fit is under way."""
+    """Another fit is running."""
 
 
 class Refitter:
@@ -50,10 +50,10 @@ class Refitter:
     Parameters
     ----------
     token
-        What a client must show.
+        The bearer token that clients must send.
     margin
-        By how much less accurate than the present model a new one may be. Each model's accuracy is its own
-        cross-validation's, over the rows that it was fitted on.
+        How much less accurate than the present model a new one may be. Each model's accuracy is that of its own
+        cross-validation, on the rows that it was fitted on.
     """
 
     def __init__(self, token: str, margin: float = DEFAULT_MARGIN) -> None:
@@ -62,33 +62,36 @@ class Refitter:
         self._running = threading.Lock()
 
     def is_authorized(self, authorization: str) -> bool:
-        """Tell whether an ``Authorization`` header bears the token, in a time that says nothing of it."""
+        """Tell whether an ``Authorization`` header contains the token, by a comparison in constant time."""
         scheme, _, token = authorization.partition(" ")
         return hmac.compare_digest(_digest(token.strip()), self._token) and scheme.lower() == "bearer"
 
-    def fit(self, holder: ModelHolder, kind: str, body: bytes, limits: Limits) -> Refit:
-        """Fit a model on the rows of a body of CSV or Parquet, and have the holder save and take it if it is good.
+    def fit(self, holder: ModelHolder, media_type: str, body: bytes, limits: Limits) -> Refit:
+        """Fit a model on the rows of a CSV or Parquet body, and have the holder save it unless it is worse.
 
         Raises
         ------
         DataError
-            The body is no table of labelled rows, or there are too few of them.
+            The body is not a table of labelled rows, or has too few of them.
         FitIsRunningError
+            Another fit is running.
         ModelError, OutputBusyError, OutputError, TransferError
             The model can't be saved. The present one stays.
+        RequestEntityTooLarge
+            The body exceeds the limits.
         """
         if not self._running.acquire(blocking=False):
             raise FitIsRunningError
         try:
-            return self._fit(holder, kind, body, limits)
+            return self._fit(holder, media_type, body, limits)
         finally:
             self._running.release()
 
-    def _fit(self, holder: ModelHolder, kind: str, body: bytes, limits: Limits) -> Refit:
+    def _fit(self, holder: ModelHolder, media_type: str, body: bytes, limits: Limits) -> Refit:
         if holder.current is None:
             raise ModelError("there is no model yet to hold a new one against: try again.")
         present = holder.current.model
-        with table_of(kind, body, limits) as table:
+        with table_from_body(media_type, body, limits) as table:
             judge = Judge(LABELLED_CONTRACT)
             judge.require_columns(table)
             blocks = list(judge.judged([table]))
@@ -112,9 +115,9 @@ def _accuracy_of(model: Model) -> float:
     recorded = model.manifest.get("metrics", {}).get("cross_validation")
     if recorded is not None:
         return float(recorded["accuracy"]["value"])
-    # What a model was fitted on is known of the reference model; another without a record is held against the same.
-    passengers = packaged_rows()
-    folds = cross_validate(model.pipeline, features_of(passengers), passengers[LABEL].to_numpy(), model.seed)
+    # The reference model was fitted on the packaged rows; any other without recorded metrics is measured on them too.
+    rows = packaged_rows()
+    folds = cross_validate(model.pipeline, features_of(rows), rows[LABEL].to_numpy(), model.seed)
     return folds.evaluation(["accuracy"]).accuracy
 
 

@@ -1,4 +1,4 @@
-"""The model that serves, and the file that it came from, watched for a new one."""
+"""The model that serves, replaced whenever its file is."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ POLL_SECONDS = 1.0
 
 
 class ModelHolder:
-    """Holds the model that serves, and takes another when its file is replaced.
+    """Holds the model that serves, and loads another when its file is replaced.
 
-    Whoever answers a request takes `current` once, so that the whole answer is one model's. A file that can't be loaded
-    is refused, and the present model stays; it stays too where the file goes away.
+    A handler reads `current` once per request, so that an answer comes from one model. A file that can't be loaded is
+    refused, and the present model stays, as it does when the file is removed.
 
     Parameters
     ----------
     name
-        The model file; without one ``./model.skops`` if it is there, else the reference model.
+        The model file; by default ``./model.skops`` if it exists, else the reference model.
     sha256
-        Pins it, and so every file that comes after it.
+        The digest that this file, and any that replaces it, must have.
 
     Attributes
     ----------
     path : str
         The file that is watched, and that `save` writes.
     on_reload : callable
-        Called with True after another model was taken, with False after a file was refused.
+        Called with True after another model was loaded, with False after a file was refused.
 
     Raises
     ------
@@ -55,12 +55,12 @@ class ModelHolder:
 
     @property
     def current(self) -> ServedModel | None:
-        """The model that answers requests; None as long as there is none."""
+        """The model that answers requests; None until the first is loaded."""
         return self._current
 
     @property
     def refuses_file(self) -> bool:
-        """Whether the file as it stands was refused, so that an older model serves."""
+        """Whether the file as it is now was refused, so that an older model serves."""
         return self._refuses
 
     def load(self) -> Model:
@@ -69,6 +69,7 @@ class ModelHolder:
         Raises
         ------
         ModelError
+            It can't be loaded.
         """
         with self._lock:
             self._seen = self._signature()
@@ -77,29 +78,29 @@ class ModelHolder:
         return model
 
     def hold(self, model: Model) -> None:
-        """Take a model that was made or loaded elsewhere, as it is."""
+        """Serve a model that was fitted or loaded elsewhere."""
         self._current = ServedModel(model)
 
     def save(self, model: Model) -> None:
-        """Write a new model to the file, and take it.
+        """Write a new model to the file, and serve it.
 
         Raises
         ------
         ModelError, OutputBusyError, OutputError, TransferError
-            The file can't be written, or not be read again. The present model stays.
+            The file can't be written. The present model stays.
         """
         with self._lock:
             model.save(self.path)
-            self._take()
+            self._reload()
 
     def poll(self) -> None:
-        """Take the file's model, if the file is another than it was."""
+        """Load the file again if it has been replaced or written."""
         with self._lock:
             if self._signature() not in (self._seen, None):
-                self._take()
+                self._reload()
 
     def watch(self) -> None:
-        """Poll until `close`. For a thread of its own."""
+        """Poll until `close` is called. Run it in a thread of its own."""
         while not self._closed.wait(POLL_SECONDS):
             self.poll()
 
@@ -107,7 +108,7 @@ class ModelHolder:
         """End `watch`."""
         self._closed.set()
 
-    def _take(self) -> None:
+    def _reload(self) -> None:
         self._seen = self._signature()
         try:
             self._current = ServedModel(Model.load(self.path, self._sha256))
@@ -117,7 +118,7 @@ class ModelHolder:
         self.on_reload(not self._refuses)
 
     def _signature(self) -> tuple[int, ...] | None:
-        """Return what changes when the file is replaced or written; None where it isn't there."""
+        """Return what changes whenever the file is replaced or written; None if it doesn't exist."""
         try:
             found = os.stat(self.path)
         except OSError:

@@ -1,4 +1,4 @@
-"""A model that is ready to score the rows of bodies, few or many."""
+"""A loaded model, ready to score the rows of request bodies, few or many."""
 
 from __future__ import annotations
 
@@ -9,61 +9,63 @@ from typing import Any
 import pyarrow as pa
 
 from titanic_batch.checking.judging import Judge, JudgedBlock
-from titanic_batch.models.model import Model
+from titanic_batch.models.model import Model, ModelScores
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.passenger.words import LABEL
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.row_scorer import RowScore, RowScorer
 from titanic_batch.scoring.scorer import Scorer
-from titanic_batch.server.bodies import Record, json_bytes, table_of, table_of_records, write_table
+from titanic_batch.server.bodies import Record, table_from_body, table_from_records
 from titanic_batch.server.media import CSV, JSON, JSON_LINES, Limits
+from titanic_batch.server.responses import encode_json, encode_table
 from titanic_batch.server.small_bodies import Row, SmallBodies
 from titanic_batch.writing.predictions import PROBABILITY, PredictedColumns
 
 _HEADER = f"{CONTRACT.key},{LABEL},{PROBABILITY}\n".encode()
-_SMALL = SmallBodies(CONTRACT)
+_SMALL_BODIES = SmallBodies(CONTRACT)
 _REJECTS = pa.schema([("row", pa.int64()), ("column", pa.string()), ("rule", pa.string())])
 
 
 class Predictions:
-    """The predictions for the rows of one body, in their order: a table, or the scores of a few rows by their keys."""
+    """The predictions for the rows of one body, in order: a table or, for a few rows, a list of keys and scores."""
 
-    def __init__(self, schema: pa.Schema, found: pa.Table | list[tuple[int, RowScore]]) -> None:
+    def __init__(self, schema: pa.Schema, predictions: pa.Table | list[tuple[int, RowScore]]) -> None:
         self._schema = schema
-        self._found = found
+        self._predictions = predictions
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._predictions)
 
     def records(self) -> list[dict[str, Any]]:
-        """Return them as JSON's objects."""
-        if isinstance(self._found, list):
-            return [{CONTRACT.key: key, LABEL: row.label, PROBABILITY: row.probability} for key, row in self._found]
-        records: list[dict[str, Any]] = self._found.to_pylist()
+        """Return the predictions as dictionaries by column name."""
+        if isinstance(self._predictions, list):
+            scores = self._predictions
+            return [{CONTRACT.key: key, LABEL: score.label, PROBABILITY: score.probability} for key, score in scores]
+        records: list[dict[str, Any]] = self._predictions.to_pylist()
         return records
 
-    def write(self, kind: str, *, header: bool = True) -> bytes:
-        """Return them in a media type; ``header`` tells whether a CSV is to have one."""
-        if kind == JSON:
-            return json_bytes(self.records())
-        if kind == JSON_LINES:
-            return b"".join(json_bytes(record) + b"\n" for record in self.records())
-        if kind == CSV and isinstance(self._found, list):
-            lines = [f"{key},{row.label},{row.text}\n" for key, row in self._found]
+    def encode(self, media_type: str, *, header: bool = True) -> bytes:
+        """Return the predictions as a response body; ``header`` applies to CSV."""
+        if media_type == JSON:
+            return encode_json(self.records())
+        if media_type == JSON_LINES:
+            return b"".join(encode_json(record) + b"\n" for record in self.records())
+        if media_type == CSV and isinstance(self._predictions, list):
+            lines = [f"{key},{score.label},{score.text}\n" for key, score in self._predictions]
             return (_HEADER if header else b"") + "".join(lines).encode()
-        table = self._found
+        table = self._predictions
         if isinstance(table, list):
             table = pa.Table.from_pylist(self.records(), self._schema)
-        written = write_table(table, kind)
-        return written if header or kind != CSV else written.removeprefix(_HEADER)
+        encoded = encode_table(table, media_type)
+        return encoded if header or media_type != CSV else encoded.removeprefix(_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the rows of one body.
+    """The result of scoring one body: how many rows it has and how many were rejected, predictions and rejects.
 
-    ``rejects`` has a line for each rejected row (1 is the first) and each rule that it breaks: row, column (null: the
-    whole row) and rule.
+    ``rejects`` has one line for each rule that a rejected row breaks: row (1 is the first), column (null if the rule is
+    about the whole row) and rule.
     """
 
     rows: int
@@ -73,56 +75,58 @@ class Outcome:
 
 
 class ServedModel:
-    """A model that is ready to score; one row was scored already."""
+    """Scores request bodies with one model. Making it scores a row, so that a model which can't score never serves."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._scorer = Scorer(model.pipeline)
-        self._rows = RowScorer(self._scorer, tuple(CONTRACT.types))
-        self._columns = PredictedColumns(CONTRACT, LABEL, self._scores, provenance=model.provenance)
+        scorer = Scorer(model.pipeline)  # without a reference: a server does not measure drift
+        self._row_scorer = RowScorer(scorer, tuple(CONTRACT.types))
+        self._columns = PredictedColumns(CONTRACT, LABEL, ModelScores(scorer), provenance=model.provenance)
         self._schema = self._columns.schema([], "parquet")
         self._key = list(CONTRACT.types).index(CONTRACT.key)
         example = pa.Table.from_pylist([CONTRACT.example()], pa.schema(list(CONTRACT.types.items())))
-        self._scorer.score(example)
+        scorer.score(example)
 
-    def score_body(self, kind: str, body: bytes, limits: Limits) -> Outcome:
-        """Judge the rows of a body of CSV, Parquet or an Arrow stream, and score those that are accepted.
+    def score_body(self, media_type: str, body: bytes, limits: Limits) -> Outcome:
+        """Check the rows of a CSV, Parquet or Arrow body, and score those that are accepted.
 
         Raises
         ------
         DataError
             The body is damaged, or its columns are not those of the contract.
         RequestEntityTooLarge
-            It has too many rows, or too many bytes once unpacked.
+            It has too many rows, or too many bytes once decompressed.
         UnsupportedMediaType
-            It can't be told how large it is.
+            It is an Arrow stream whose buffers are compressed.
         """
-        few = _SMALL.from_csv(body) if kind == CSV and self._rows.can_score else None
+        few = _SMALL_BODIES.from_csv(body) if media_type == CSV and self._row_scorer.can_score else None
         if few is None:
-            return self._score(table_of(kind, body, limits), limits)
+            return self._score_table(table_from_body(media_type, body, limits), limits)
         limits.check_rows(len(few))
-        return self._score_few(few)
+        return self._score_rows(few)
 
     def score_records(self, records: Sequence[Record], limits: Limits) -> Outcome:
-        """Do the same with rows out of JSON.
+        """Check the rows of a JSON body, and score those that are accepted.
 
         Raises
         ------
-        DataError, RequestEntityTooLarge
-            As `score_body` does.
+        BadRequest, DataError, RequestEntityTooLarge
+            As for `score_body`; or a value is nested too deeply.
         """
         if not records:
-            return self._score_few([])
+            return self._score_rows([])
         limits.check_rows(len(records))
-        few = _SMALL.from_records(records) if self._rows.can_score else None
-        return self._score(table_of_records(records, CONTRACT.types), limits) if few is None else self._score_few(few)
+        few = _SMALL_BODIES.from_records(records) if self._row_scorer.can_score else None
+        if few is None:
+            return self._score_table(table_from_records(records, CONTRACT.types), limits)
+        return self._score_rows(few)
 
-    def _score_few(self, rows: Sequence[Row]) -> Outcome:
-        scores = self._rows.score(rows) if rows else []
-        found = [(row[self._key], score) for row, score in zip(rows, scores, strict=True)]
-        return Outcome(len(rows), 0, Predictions(self._schema, found), _REJECTS.empty_table())
+    def _score_rows(self, rows: Sequence[Row]) -> Outcome:
+        scores = self._row_scorer.score(rows) if rows else []
+        predictions = [(row[self._key], score) for row, score in zip(rows, scores, strict=True)]
+        return Outcome(len(rows), 0, Predictions(self._schema, predictions), _REJECTS.empty_table())
 
-    def _score(self, table: InputTable, limits: Limits) -> Outcome:
+    def _score_table(self, table: InputTable, limits: Limits) -> Outcome:
         rows = 0
         blocks: list[JudgedBlock] = []
         with table:
@@ -135,13 +139,9 @@ class ServedModel:
         predictions = pa.concat_tables([self._schema.empty_table(), *(block.output for block in blocks)])
         return Outcome(rows, rows - len(predictions), Predictions(self._schema, predictions), rejects_table(blocks))
 
-    def _scores(self, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-        scores = self._scorer.score(rows)
-        return pa.array(scores.label), pa.array(scores.probability)
-
 
 def rejects_table(blocks: Sequence[JudgedBlock]) -> pa.Table:
-    """Return the rejected rows of some blocks, one line for each rule that a row breaks; see `Outcome`."""
+    """Return the rejects of some blocks, as `Outcome` describes them."""
     parts = [
         pa.table(
             [problem.rows + block.first_row, *([text] * len(problem.rows) for text in (problem.column, problem.rule))],

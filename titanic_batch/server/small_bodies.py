@@ -1,8 +1,8 @@
-"""A few rows as plain Python values, where they are plainly good; all else is left to the path of large files.
+"""A fast path for small bodies: rows read as plain Python values, without Arrow and pandera.
 
-A table of Arrow's and a look of pandera's cost milliseconds, however few the rows. Here a row is read only if it is
-written so simply that it can mean but one thing, and is accepted only by the schema's own checks. Where there is any
-doubt the answer is None: then the long way finds out what is wrong, or that nothing is.
+Those cost milliseconds, however few the rows. The fast path reads only what can have just one meaning, and accepts only
+what the schema's own checks accept. In any doubt it returns None; then the general path finds out what is wrong with
+the body, or that nothing is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from titanic_batch.reading.formats import OWN_PREFIX
 
 MAX_BYTES = 2**14
 MAX_ROWS = 64
-_MAX_HEADERS = 64  # to remember
+_MAX_HEADERS = 64  # that are cached
 
 _MISSING = frozenset(MISSING_TEXTS)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -31,23 +31,24 @@ _LINE = re.compile(rf"{_FIELD}(?:,{_FIELD})*")
 _INT64 = range(-(2**63), 2**63)
 
 Row = Sequence[Any]
-"""The values of a row in the order of the contract: int, float, str, or None where missing."""
+"""The values of a row in the contract's order: int, float, str, or None if missing."""
 
 
 class SmallBodies:
-    """Reads small bodies of rows by a contract."""
+    """Reads small bodies whose rows a contract accepts. Safe to use from several threads."""
 
     def __init__(self, contract: Contract) -> None:
         self._names = tuple(contract.types)
         self._key = self._names.index(contract.key)
         checks = contract.checks()
         self._columns = [
-            (name, _text_reader(kind), _value_reader(kind), checks[name]) for name, kind in contract.types.items()
+            (name, _text_reader(arrow_type), _value_reader(arrow_type), checks[name])
+            for name, arrow_type in contract.types.items()
         ]
         self._headers: dict[str, tuple[list[int], int] | None] = {}
 
     def from_csv(self, body: bytes) -> list[Row] | None:
-        """Return the rows of a CSV with a header, all of which the contract accepts; None where that is not plain."""
+        """Return the rows of a CSV with a header; None unless the contract clearly accepts all of them."""
         if len(body) > MAX_BYTES:
             return None
         try:
@@ -69,10 +70,10 @@ class SmallBodies:
                     return None
                 row.append(value)
             rows.append(row)
-        return self._distinct(rows)
+        return self._if_distinct(rows)
 
     def from_records(self, records: Sequence[Mapping[str, Any]]) -> list[Row] | None:
-        """Return what JSON's objects hold, all of which the contract accepts; None where that is not plain."""
+        """Return the rows of JSON objects; None unless the contract clearly accepts all of them."""
         if not 0 < len(records) <= MAX_ROWS:
             return None
         rows: list[Row] = []
@@ -84,13 +85,14 @@ class SmallBodies:
                     return None
                 row.append(value)
             rows.append(row)
-        return self._distinct(rows)
+        return self._if_distinct(rows)
 
-    def _distinct(self, rows: list[Row]) -> list[Row] | None:
+    def _if_distinct(self, rows: list[Row]) -> list[Row] | None:
+        """Return the rows, or None if two have the same key."""
         return rows if len(rows) == 1 or len({row[self._key] for row in rows}) == len(rows) else None
 
     def _layout(self, header: str) -> tuple[list[int], int] | None:
-        """Return where the contract's columns are, and how many columns there are."""
+        """Return the positions of the contract's columns and the number of columns; None for an unusual header."""
         if header not in self._headers:
             if len(self._headers) >= _MAX_HEADERS:
                 self._headers = {}
@@ -103,7 +105,7 @@ class SmallBodies:
 
 
 def _fields(line: str) -> list[str] | None:
-    """Return the fields of a line of CSV, whose quotes, if any, are around whole fields."""
+    """Return the fields of a line of CSV; None if quotes are anywhere but around whole fields."""
     if '"' not in line:
         return None if "\r" in line else line.split(",")
     if "\r" in line or not _LINE.fullmatch(line):
@@ -111,11 +113,11 @@ def _fields(line: str) -> list[str] | None:
     return next(csv.reader([line]))
 
 
-def _text_reader(kind: pa.DataType) -> Callable[[str], Any]:
-    """Return what makes a value of a field of text; ``...`` stands for: not plain."""
-    if kind == STRING:
+def _text_reader(arrow_type: pa.DataType) -> Callable[[str], Any]:
+    """Return a function from a field of CSV to its value, or to ``...`` if the field needs the general path."""
+    if arrow_type == STRING:
         return lambda text: None if text in _MISSING else text
-    pattern, convert = (_INTEGER, int) if pa.types.is_integer(kind) else (_NUMBER, float)
+    pattern, convert = (_INTEGER, int) if pa.types.is_integer(arrow_type) else (_NUMBER, float)
 
     def read(text: str) -> Any:
         if pattern.fullmatch(text):
@@ -125,11 +127,11 @@ def _text_reader(kind: pa.DataType) -> Callable[[str], Any]:
     return read
 
 
-def _value_reader(kind: pa.DataType) -> Callable[[Any], Any]:
-    """Return what makes a value of one of JSON's; ``...`` stands for: not plain."""
-    if kind == STRING:
+def _value_reader(arrow_type: pa.DataType) -> Callable[[Any], Any]:
+    """Return a function from a JSON value to a value of the type, or to ``...`` if it needs the general path."""
+    if arrow_type == STRING:
         return lambda value: (None if value in _MISSING else value) if type(value) is str else _none(value)
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(arrow_type):
         return lambda value: value if type(value) is int and value in _INT64 else _none(value)
 
     def read(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""What a server tells of its work: metrics for Prometheus and, where it is wanted, a line for each request.
+"""Metrics for Prometheus, the access log, and the log of faults.
 
-Neither holds anything that a client sent, but the sizes and numbers of it: a request is told by its route.
+None of them contains what clients send, only how much of it: a request is identified by its route, not by its path.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 
 
 class Telemetry:
-    """The metrics of one application, and its access log."""
+    """The metrics and the access log of one application."""
 
     def __init__(self, holder: ModelHolder) -> None:
         self._registry = CollectorRegistry()
@@ -55,7 +55,7 @@ class Telemetry:
         holder.on_reload = self._count_reload
 
     def count_request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Count a request that was answered, and log it where the access log is on."""
+        """Count a request that was answered, and log it if the access log is on."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         if ACCESS_LOG.isEnabledFor(logging.INFO):
@@ -77,16 +77,16 @@ class Telemetry:
             self._rows.labels("rejected").inc(rejected)
 
     def count_fit(self, *, taken: bool) -> None:
-        """Count a fit that came to its end."""
+        """Count a fit that has finished."""
         self._fits.labels("taken" if taken else "refused").inc()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return the metrics in the format that an ``Accept`` header asks for, and its media type."""
+        """Return the metrics in the format that an ``Accept`` header asks for, and its content type."""
         self._model.clear()
         if self._holder.current is not None:
             self._model.labels(self._holder.current.model.identity).set(1)
-        encode, media_type = choose_encoder(accept)
-        return encode(self._registry), media_type
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
 
     def _count_reload(self, taken: bool) -> None:
         self._reloads.labels("taken" if taken else "refused").inc()
@@ -97,6 +97,6 @@ class Telemetry:
 
 
 def log_fault(route: str, error: BaseException) -> None:
-    """Log a fault of ours by its type and the places that it came through: its words may hold what a client sent."""
+    """Log a fault by its type and traceback, without its message, which may contain what a client sent."""
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     LOG.error("titanic: a fault in %s: %s\n  %s", route, type(error).__name__, "\n  ".join(places))

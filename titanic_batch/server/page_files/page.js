@@ -1,7 +1,7 @@
 "use strict";
 
 const SHOWN_ROWS = 200;
-const form = document.getElementById("passenger");
+const form = document.getElementById("row");
 const answer = document.getElementById("answer");
 const drop = document.getElementById("drop");
 const file = document.getElementById("file");
@@ -36,7 +36,7 @@ async function ask(url, options) {
   }
 }
 
-// One passenger
+// One row
 
 function showError(input, text) {
   document.getElementById(`error-${input.name}`).textContent = text;
@@ -45,7 +45,7 @@ function showError(input, text) {
 
 function valueOf(input) {
   const text = input.value.trim();
-  if (input.dataset.kind === "string") return text || null;
+  if (input.dataset.type === "string") return text || null;
   return text === "" ? null : Number(text);
 }
 
@@ -86,10 +86,11 @@ form.addEventListener("submit", async (event) => {
   const prediction = await response.json();
   const [label, probability] = Object.entries(prediction).filter(([name]) => name !== form.dataset.key);
   const percent = (100 * probability[1]).toFixed(1);
-  const verdict = label[1] ? "likely survived" : "likely did not survive";
+  const { positive, negative, measure } = answer.dataset;
+  const meterLabel = measure[0].toUpperCase() + measure.slice(1);
   answer.append(
-    element("p", `This passenger ${verdict}: probability of survival ${percent} %`, { class: "verdict" }),
-    element("meter", `${percent} %`, { min: 0, max: 1, value: probability[1], "aria-label": "Probability of survival" }),
+    element("p", `${label[1] ? positive : negative}: ${measure} ${percent} %`, { class: "verdict" }),
+    element("meter", `${percent} %`, { min: 0, max: 1, value: probability[1], "aria-label": meterLabel }),
   );
 });
 

@@ -1,0 +1,223 @@
+"""Request bodies: too large, compressed or not; malformed; and what the values in JSON mean."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from flask.testing import FlaskClient
+
+from tests.passengers import COLUMNS, csv_bytes, many, parquet_bytes, passenger, passengers, typed
+from tests.server.exchange import GZIP, arrow_bytes, post, problem, status
+from titanic_batch.models.model import Model
+from titanic_batch.server.app import create_app
+from titanic_batch.server.media import ARROW, CSV, JSON, PARQUET, Limits
+
+LIMITS = Limits(bytes=100_000, rows=1_000)
+(ROW,) = typed(passengers(1)).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def client(small_model: Model) -> FlaskClient:
+    return create_app(small_model, LIMITS).test_client()
+
+
+def test_a_body_may_be_compressed(client: FlaskClient) -> None:
+    body = csv_bytes(passengers(50))
+    plain = post(client, body)
+    half = len(body) // 2
+    for packed in (gzip.compress(body), gzip.compress(body[:half]) + gzip.compress(body[half:])):
+        assert post(client, packed, **GZIP).data == plain.data
+
+
+@pytest.mark.parametrize("level", [1, 9])
+def test_a_body_over_the_limit_once_decompressed_is_refused(client: FlaskClient, level: int) -> None:
+    header = csv_bytes([])
+    fits = header + b"\n" * (LIMITS.bytes - len(header))
+    assert status(client, gzip.compress(fits, level), CSV, **GZIP) == 200
+    assert status(client, gzip.compress(fits + b"\n", level), CSV, **GZIP) == 413
+    assert status(client, gzip.compress(bytes(10**8), level)[: LIMITS.bytes], CSV, **GZIP) == 413
+    assert status(client, gzip.compress(fits) * 2, CSV, **GZIP) == 413
+
+
+def test_parquet_over_the_limit_once_decompressed_is_refused(client: FlaskClient) -> None:
+    filler = many(100).append_column("Name", pa.array(["x" * 10_000] * 100))
+    body = io.BytesIO()
+    pq.write_table(filler, body, compression="zstd", use_dictionary=False)
+    assert len(body.getvalue()) < LIMITS.bytes
+    assert status(client, body.getvalue(), PARQUET) == 413
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1_000, 200), (1_001, 413)])
+def test_rows_are_limited_in_every_format(client: FlaskClient, rows: int, expected: int) -> None:
+    table = many(rows)
+    assert status(client, parquet_bytes(table), PARQUET) == expected
+    assert status(client, arrow_bytes(table.combine_chunks()), ARROW) == expected
+    assert status(client, csv_bytes(passengers(rows)), CSV) == expected
+    lists = {"instances": [list(row.values()) for row in table.to_pylist()]}
+    assert client.post("/invocations", json=lists).status_code == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\n\n",
+        b"\x00\x01\x02",
+        b"PAR1 and more",
+        b"\x1f\x8b and more",
+        b"\xff\xfeP\x00a\x00",
+        b"\xe9,b\n1,2\n",
+        b"SECRET,VALUES\n1,2\n",
+        csv_bytes([passenger(1)], [*COLUMNS, "Age"]),
+        csv_bytes([passenger(1)]).replace(b"Age", b"Agee"),
+        csv_bytes([passenger(1)]).replace(b",", b";"),
+    ],
+)
+def test_a_csv_without_the_contracts_columns_is_refused(client: FlaskClient, body: bytes) -> None:
+    assert problem(post(client, body), 400)["detail"].startswith("the body")
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b"", ARROW),
+        (b"ARROW1", ARROW),
+        (arrow_bytes(typed(passengers(3)))[:-40], ARROW),
+        (b"", PARQUET),
+        (parquet_bytes(typed(passengers(3)))[:-8], PARQUET),
+        (b"", JSON),
+        (b"{", JSON),
+        (b"\xff", JSON),
+        (b"[" * 100_000, JSON),
+        (b"1" * 5_000, JSON),
+        (b"1", JSON),
+        (b"null", JSON),
+        (b'"x"', JSON),
+        (b"[1]", JSON),
+        (b"[[1]]", JSON),
+        (json.dumps({"Age": 3}).encode(), JSON),
+        (json.dumps(ROW | {"Agee": 1}).replace('"Age"', '"Old"').encode(), JSON),
+    ],
+)
+def test_malformed_bodies_are_refused(client: FlaskClient, body: bytes, media_type: str) -> None:
+    assert status(client, body, media_type) == 400
+
+
+def test_a_missing_column_is_reported(client: FlaskClient) -> None:
+    found = problem(post(client, csv_bytes([passenger(1)]).replace(b"Cabin", b"Cabins")), 400)
+    assert found["detail"] == "the body: column missing: Cabin (nearest: Cabins)."
+
+
+@pytest.mark.parametrize("column", ["Cabin", "Age"])
+def test_deep_nesting_is_no_fault_of_the_server(client: FlaskClient, column: str) -> None:
+    statuses = set()
+    for depth in [*range(1, 900, 50), *range(900, 1_000, 2), 10_000]:
+        text = json.dumps(ROW | {column: "here"}).replace('"here"', "[" * depth + "]" * depth)
+        statuses |= {status(client, text.encode(), JSON), status(client, f"[{text}]".encode(), JSON)}
+        answer = client.post("/invocations", data=f'{{"instances": [{text}]}}', content_type=JSON)
+        statuses.add(answer.status_code)
+    assert statuses == {422, 400}
+
+
+@pytest.mark.parametrize("body", [b"", b"\x1f\x8b", gzip.compress(csv_bytes(passengers(9)), mtime=0)[:-4], b"plain"])
+def test_damaged_gzip_is_refused(client: FlaskClient, body: bytes) -> None:
+    assert status(client, body, CSV, **GZIP) == 400
+
+
+def test_a_body_may_be_very_many_gzip_streams(small_model: Model) -> None:
+    client = create_app(small_model).test_client()
+    content, nothing = csv_bytes(passengers(300)), gzip.compress(b"", mtime=0)
+    many_streams = nothing * (3 * 2**20 // len(nothing))
+    whole = client.post("/predict", data=content, content_type=CSV)
+    assert (whole.status_code, len(whole.data.splitlines())) == (200, 301)
+    parts = [gzip.compress(content[at : at + 7], mtime=0) for at in range(0, len(content), 7)]
+    for packed in (gzip.compress(content[:999]) + many_streams + gzip.compress(content[999:]), b"".join(parts)):
+        answer = client.post("/predict", data=packed, content_type=CSV, headers=GZIP)
+        assert (answer.status_code, answer.data) == (200, whole.data)
+        assert status(client, packed[:-1], CSV, **GZIP) == 400
+        assert status(client, packed + b"more", CSV, **GZIP) == 400
+
+
+def test_decompression_copies_no_more_than_the_body(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stream's rest, which zlib copies, is short, however long the body."""
+    longest: list[int] = []
+    made = zlib.decompressobj
+
+    class Watched:
+        def __init__(self, bits: int) -> None:
+            self._stream = made(bits)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            longest.append(len(data))
+            return self._stream.decompress(data, most)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Watched)
+    packed = gzip.compress(b"", mtime=0) * 4_000
+    assert status(client, packed + gzip.compress(csv_bytes(passengers(3))), CSV, **GZIP) == 200
+    assert len(longest) < 4_100
+    assert max(longest) <= len(packed) // 10
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip"])
+def test_other_content_encodings_are_refused(client: FlaskClient, encoding: str) -> None:
+    assert status(client, csv_bytes(passengers(1)), CSV, **{"Content-Encoding": encoding}) == 415
+
+
+def test_rows_with_distinct_columns_take_no_quadratic_space(small_model: Model) -> None:
+    rows = [{name: value for name, value in ROW.items() if name != "Cabin"} | {f"n{key}": 1} for key in range(10_000)]
+    answer = create_app(small_model).test_client().post("/predict", json=rows)
+    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("Age", "22", "type"),
+        ("Age", True, "type"),
+        ("Age", [22], "type"),
+        ("Age", 121, "out_of_range"),
+        ("Age", float("inf"), "not_finite"),
+        ("Pclass", 2.5, "type"),
+        ("Pclass", "3", "type"),
+        ("Pclass", None, "missing"),
+        ("Pclass", 4, "not_allowed"),
+        ("PassengerId", 2**63, "out_of_range"),
+        ("PassengerId", 1e300, "out_of_range"),
+        ("Sex", 1, "not_allowed"),
+        ("Sex", {"a": "male"}, "not_allowed"),
+        ("Cabin", "\ud800", "encoding"),
+    ],
+)
+def test_json_values_that_break_a_rule(client: FlaskClient, column: str, value: Any, rule: str) -> None:
+    answer = client.post("/predict", data=json.dumps(ROW | {column: value}), content_type=JSON)
+    assert answer.status_code == 422
+    assert answer.get_json()["rejects"] == [{"row": 1, "column": column, "rule": rule}]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "same"),
+    [("Age", float("nan"), None), ("Pclass", 2.0, 2), ("Cabin", "", None), ("Cabin", "NA", None), ("Age", 22, 22.0)],
+)
+def test_json_values_that_mean_the_same(client: FlaskClient, column: str, value: Any, same: Any) -> None:
+    answers = [
+        client.post("/predict", data=json.dumps(ROW | {column: each}), content_type=JSON).get_json()
+        for each in (value, same)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0]["PassengerId"] == 1
+
+
+def test_a_column_that_no_row_contains_is_reported_missing(client: FlaskClient) -> None:
+    rows = [{name: value for name, value in ROW.items() if name != "Cabin"}]
+    answer = client.post("/predict", json=rows)
+    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")

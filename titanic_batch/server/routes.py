@@ -1,0 +1,216 @@
+"""The routes, and the handlers that answer them: each reads a request, makes one call, and writes the answer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from flask import Response, current_app, request
+from werkzeug.exceptions import BadRequest, ServiceUnavailable
+
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.server import dialects, page
+from titanic_batch.server.bodies import parse_json, read_body, require_records
+from titanic_batch.server.media import (
+    CSV,
+    HTML,
+    JSON,
+    JSON_LINES,
+    MULTIPART,
+    PARQUET,
+    TABLES,
+    TEXT,
+    Limits,
+    answer_type,
+    body_type,
+)
+from titanic_batch.server.openapi import describe
+from titanic_batch.server.problems import RejectedRowsError, problem
+from titanic_batch.server.refitting import Refitter
+from titanic_batch.server.reloading import ModelHolder
+from titanic_batch.server.responses import encode_form_data, encode_json, encode_table
+from titanic_batch.server.served_model import Outcome, ServedModel
+from titanic_batch.server.telemetry import Telemetry
+from titanic_batch.version import __version__
+
+
+class Route(NamedTuple):
+    """A route. Its endpoint, in Flask and in the OpenAPI description, is the name of its handler."""
+
+    method: str
+    path: str
+    handler: Callable[[], Response | dict[str, Any]]
+
+
+class Handlers:
+    """Answers requests: a public method answers one route.
+
+    Parameters
+    ----------
+    holder
+        Holds the model that serves.
+    limits
+        How large bodies may be.
+    refitter
+        Fits models. Without one there is no ``POST /fit``.
+    telemetry
+        Counts rows and fits.
+    """
+
+    def __init__(self, holder: ModelHolder, limits: Limits, refitter: Refitter | None, telemetry: Telemetry) -> None:
+        self._holder = holder
+        self._limits = limits
+        self._refitter = refitter
+        self._telemetry = telemetry
+
+    def routes(self, health_route: str | None = None, predict_route: str | None = None) -> list[Route]:
+        """Return all routes. Further paths for ``ready`` and ``invocations`` are added unless they are taken."""
+        routes = [
+            Route("GET", "/", self.home),
+            Route("GET", "/health/live", self.live),
+            Route("GET", "/health/ready", self.ready),
+            Route("GET", "/ping", self.ping),
+            Route("GET", "/version", self.version),
+            Route("GET", "/model", self.model_card),
+            Route("GET", "/metrics", self.metrics),
+            Route("GET", "/openapi.json", self.openapi),
+            Route("POST", "/predict", self.predict),
+            Route("POST", "/invocations", self.invocations),
+        ]
+        if self._refitter is not None:
+            routes.append(Route("POST", "/fit", self.fit))
+        for method, path, handler in (("GET", health_route, self.ready), ("POST", predict_route, self.invocations)):
+            if path is not None and all(route.path != path for route in routes):
+                routes.append(Route(method, path, handler))
+        return routes
+
+    def home(self) -> Response:
+        """Answer with the page for people."""
+        current = self._holder.current
+        answer = Response(page.html(CONTRACT, current.model if current else None), mimetype=HTML)
+        answer.headers["Content-Security-Policy"] = page.POLICY
+        return answer
+
+    def live(self) -> Response:
+        """Answer as long as the process runs."""
+        return Response("live", mimetype=TEXT)
+
+    def ready(self) -> Response:
+        """Answer once a model is loaded."""
+        self._served()
+        return Response("ready", mimetype=TEXT)
+
+    def ping(self) -> Response:
+        """Answer once a model is loaded, as MLflow and SageMaker ask."""
+        self._served()
+        return Response("pong", mimetype=TEXT)
+
+    def version(self) -> Response:
+        """Answer with the version of the package."""
+        return Response(__version__, mimetype=TEXT)
+
+    def model_card(self) -> dict[str, Any]:
+        """Answer with the model's identity and manifest."""
+        return page.card(self._served().model)
+
+    def metrics(self) -> Response:
+        """Answer with metrics for Prometheus."""
+        content, content_type = self._telemetry.exposition(request.headers.get("Accept", ""))
+        return Response(content, content_type=content_type)
+
+    def openapi(self) -> Response:
+        """Answer with the OpenAPI description."""
+        return Response(encode_json(describe(current_app.url_map, self._limits)), mimetype=JSON)
+
+    def predict(self) -> Response:
+        """Score a body in any format; answer in the same format, or as ``Accept`` asks."""
+        current, media_type = self._served(), body_type(request, TABLES)
+        allow_rejects = _allow_rejects(request.args)
+        body = read_body(request, self._limits)
+        value = parse_json(body) if media_type == JSON else None
+        if dialects.is_envelope(value):
+            return self._invoke(current, JSON, body)
+        wanted = answer_type(request.accept_mimetypes, TABLES, JSON if allow_rejects else media_type)
+        if media_type == JSON:
+            records = require_records([value] if isinstance(value, dict) else value)
+            outcome = current.score_records(records, self._limits)
+        else:
+            outcome = current.score_body(media_type, body, self._limits)
+        self._settle(outcome, allow_rejects=allow_rejects)
+        if allow_rejects:
+            return _with_rejects(outcome, wanted)
+        if wanted == JSON and isinstance(value, dict):
+            return Response(encode_json(outcome.predictions.records()[0]), mimetype=JSON)
+        return Response(outcome.predictions.encode(wanted), mimetype=wanted)
+
+    def invocations(self) -> Response:
+        """Score a body as clients of MLflow, SageMaker and Vertex AI send it."""
+        media_type = body_type(request, dialects.BODIES)
+        return self._invoke(self._served(), media_type, read_body(request, self._limits))
+
+    def fit(self) -> Response:
+        """Fit a model on labelled rows, and serve it unless it is worse than the present one."""
+        assert self._refitter is not None  # noqa: S101  # or there would be no such route
+        authorization = request.headers.get("Authorization", "")
+        if not self._refitter.is_authorized(authorization):
+            wrong = ", and the one that was given is not it" if authorization.strip() else ""
+            answer = problem(401, f"a bearer token is needed{wrong}.")
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        media_type = body_type(request, (CSV, PARQUET))
+        refit = self._refitter.fit(self._holder, media_type, read_body(request, self._limits), self._limits)
+        self._telemetry.count_fit(taken=refit.taken)
+        if refit.rejected:
+            raise RejectedRowsError("no model was fitted", refit.rows, refit.rejected, refit.rejects)
+        result = {"rows": refit.rows, "accuracy": refit.accuracy, "present_accuracy": refit.present_accuracy}
+        if not refit.taken:
+            return problem(422, "the new model is worse than the present one, which serves on.", **result)
+        return Response(encode_json({**result, "model": self._served().model.identity}), mimetype=JSON)
+
+    def _invoke(self, current: ServedModel, media_type: str, body: bytes) -> Response:
+        columns = list(CONTRACT.types)
+        header = media_type != CSV or dialects.has_header(body, columns)
+        default = CSV if not header else JSON if media_type == CSV else media_type
+        wanted = answer_type(request.accept_mimetypes, dialects.BODIES, default)
+        if media_type == CSV:
+            outcome = current.score_body(CSV, body if header else dialects.with_header(body, columns), self._limits)
+        else:
+            lines = media_type == JSON_LINES
+            records_from = dialects.records_from_json_lines if lines else dialects.records_from_json
+            outcome = current.score_records(records_from(body, columns), self._limits)
+        self._settle(outcome)
+        return Response(dialects.encode_predictions(outcome.predictions, wanted, header=header), mimetype=wanted)
+
+    def _served(self) -> ServedModel:
+        if self._holder.current is None:
+            raise ServiceUnavailable("no model is loaded yet: try again.", retry_after=1)
+        return self._holder.current
+
+    def _settle(self, outcome: Outcome, *, allow_rejects: bool = False) -> None:
+        """Count the rows of a body; raise RejectedRowsError if any was rejected and that is not allowed."""
+        refused = outcome.rejected > 0 and not allow_rejects
+        self._telemetry.count_rows(0 if refused else len(outcome.predictions), outcome.rejected)
+        if refused:
+            raise RejectedRowsError("nothing was scored", outcome.rows, outcome.rejected, outcome.rejects)
+
+
+def _allow_rejects(query: Mapping[str, str]) -> bool:
+    """Return what the query says about rejects; anything else in it is refused."""
+    if query.keys() - {"rejects"} or query.get("rejects", "refuse") not in ("allow", "refuse"):
+        raise BadRequest("the query can be rejects=allow or rejects=refuse.")
+    return query.get("rejects") == "allow"
+
+
+def _with_rejects(outcome: Outcome, media_type: str) -> Response:
+    """Return predictions and rejects apart: in one JSON object, or as two files of a form."""
+    if media_type == JSON:
+        content = {"predictions": outcome.predictions.records(), "rejects": outcome.rejects.to_pylist()}
+        return Response(encode_json(content), mimetype=JSON)
+    boundary = uuid.uuid4().hex
+    files = [
+        ("predictions", outcome.predictions.encode(media_type)),
+        ("rejects", encode_table(outcome.rejects, media_type)),
+    ]
+    content_type = f"{MULTIPART}; boundary={boundary}"
+    return Response(encode_form_data(files, media_type, boundary), content_type=content_type)
