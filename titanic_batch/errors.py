@@ -1,33 +1,33 @@
-"""What can go wrong that is no fault of the program, each as one exception.
+"""Exceptions for failures that are not bugs: those caused by the user, a file or the machine.
 
-Every message is one line that says what is wrong and what to do, and holds no value out of a row. The library
-raises these; which exit code or HTTP status each leads to is decided where the command or the request ends.
+Each message is a single line that says what is wrong and what to do about it, and contains no value from a row. The
+library only raises these exceptions; the command line and the server map them to exit codes and HTTP statuses.
 
     TitanicError
-    ├── UsageError      the call contradicts itself
-    ├── DataError       the data breaks the contract as a whole: no header, a missing column, too many rejects
+    ├── UsageError      the arguments contradict each other, or name something that does not exist
+    ├── DataError       the data as a whole violates the contract: no header, a missing column, too many rejects
     ├── InputError      an input cannot be opened
     ├── OutputError     an output cannot be created
-    ├── OutputBusyError another run holds the output
-    ├── TransferError   reading or writing failed midway; trying again may help
-    └── ModelError      a model is missing, damaged, made for another schema, or not the pinned one
+    ├── OutputBusyError an output is being written by another run
+    ├── TransferError   reading or writing failed midway; a retry may succeed
+    └── ModelError      a model is missing, damaged, built for another schema, or not the pinned one
 """
 
 import re
 
-_ENDS_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class TitanicError(Exception):
-    """Base of every error that a user, a file or a machine can cause."""
+    """Base class of all errors caused by the user, a file or the machine."""
 
 
 class UsageError(TitanicError):
-    """The call contradicts itself or asks for something that does not exist."""
+    """The arguments contradict each other, or name something that does not exist."""
 
 
 class DataError(TitanicError):
-    """The data breaks the contract."""
+    """The data violates the contract."""
 
 
 class InputError(TitanicError):
@@ -39,7 +39,7 @@ class OutputError(TitanicError):
 
 
 class OutputBusyError(TitanicError):
-    """Another run holds the output."""
+    """An output is being written by another run."""
 
 
 class TransferError(TitanicError):
@@ -47,9 +47,9 @@ class TransferError(TitanicError):
 
 
 class ModelError(TitanicError):
-    """A model is missing, damaged, made for another schema, or not the pinned one."""
+    """A model is missing, damaged, built for another schema, or not the pinned one."""
 
 
 def one_line(text: str) -> str:
-    """Return a message with all that would end its line, or do more, as an escape: a file's name may hold it."""
-    return _ENDS_A_LINE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """Return a message with line breaks and control characters escaped, since file names may contain them."""
+    return _LINE_BREAKS_AND_CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -1,8 +1,8 @@
-"""What pandera says of the values of one column: which rows break which rule.
+"""Pandera checks on the values of one column, and the rows that break them.
 
-Each value is judged by itself, so pandera is asked once about each distinct value where there are few of them; about
-the least and the greatest where the checks are intervals; and about whole columns where neither settles it. Its report
-names no rows, so where it objects, they are found in a second pass, check by check.
+Each check looks at one value at a time. If a column has few distinct values, pandera therefore checks each of them only
+once. If the checks are intervals, it checks only the minimum and the maximum. Otherwise it checks the whole column.
+Pandera's error report does not identify rows, so if a check fails, a second pass finds the rows, one check at a time.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ _RULE_OF_CHECK = {
     "str_matches": NOT_ALLOWED,
     "str_startswith": NOT_ALLOWED,
 }
-# Checks that hold for all values between two for which they hold.
+# Checks that, if they accept two values, accept all values between them.
 _CONVEX_CHECKS = {"greater_than", "greater_than_or_equal_to", "in_range", "less_than", "less_than_or_equal_to"}
-_MAX_VERDICTS = 100_000
-_MAX_SPAN = 2**16
+_MAX_CACHED_VALUES = 100_000
+_MAX_INTEGER_SPAN = 2**16
 
-# What gives, of each row, the place of its value among the distinct ones, and whether it has one; asked only for rows
-# that break a rule.
-_Codes = Callable[[], tuple[NDArray[np.int64], Mask]]
+# Returns, for each row, the index of its value among the distinct values, and whether the row has a value. Called only
+# if a value breaks a rule.
+_GetCodes = Callable[[], tuple[NDArray[np.int64], Mask]]
 
 
 def rule_of(check: pap.Check) -> str:
-    """Return the rule that a value breaks for which a check of a schema doesn't hold."""
+    """Return the name of the rule that a value breaks if it fails a check."""
     return str(_RULE_OF_CHECK.get(check.name, check.name))
 
 
 class ColumnChecks:
-    """The checks of one column of a schema. Safe to use from several threads.
+    """The checks of one column of a schema. Thread-safe.
 
     Parameters
     ----------
     column
-        The column of the schema, with checks that look at one value at a time.
+        A column of the schema. Each of its checks must look at one value at a time.
     arrow_type
-        What it is read as.
+        The Arrow type that the column is read as.
     """
 
     def __init__(self, column: pap.Column, arrow_type: pa.DataType) -> None:
@@ -70,31 +70,31 @@ class ColumnChecks:
         self._name = column.name
         self._schema = pap.DataFrameSchema({self._name: pap.Column(self._value_type, column.checks, nullable=True)})
         self._is_convex = arrow_type != STRING and all(check.name in _CONVEX_CHECKS for check in column.checks)
-        # The widest interval whose ends pandera accepted, where the checks are intervals.
-        self._sound: tuple[float, float] | None = None
-        # What pandera said of each distinct value, for as long as there are not too many of them.
-        self._verdicts: dict[Any, frozenset[str]] = {}
+        # The widest interval whose ends pandera has accepted, if the checks are intervals.
+        self._accepted_interval: tuple[float, float] | None = None
+        # The rules that each distinct value breaks. Emptied if there are too many values.
+        self._cached_rules: dict[Any, frozenset[str]] = {}
 
     def broken(self, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
-        """Yield each rule that values of a column break, and the mask of their rows; a null breaks none.
+        """Yield each rule that values of a column break, with the mask of their rows. A null breaks no rule.
 
-        ``column`` is of the column's type, and has a value that is not null.
+        ``column`` must have the type ``arrow_type`` and at least one value that is not null.
         """
         if pa.types.is_dictionary(column.type):
             return self._broken_by_distinct(*_distinct_strings(column))
         return self._broken_numbers(column)
 
     def accepts(self) -> Callable[[Any], bool]:
-        """Return what tells whether pandera accepts one value: an int, float or str of the column's type.
+        """Return a predicate that is true if pandera accepts a value: an int, float or str of the column's type.
 
-        None is a missing value; floats are to be finite. A check that can't be put in plain words is pandera's own,
-        asked once for each distinct value.
+        None is a missing value, and floats must be finite. If a check has no equivalent in plain Python, the predicate
+        calls pandera, once for each distinct value.
         """
         nullable = bool(self._column.nullable)
         plain = [plain_check(check) for check in self._column.checks]
         checks = [check for check in plain if check is not None]
         if len(checks) < len(plain):
-            checks = [lambda value: not self._verdicts_on([value])[0]]
+            checks = [lambda value: not self._rules_broken_by([value])[0]]
 
         def accepts(value: Any) -> bool:
             return nullable if value is None else all(check(value) for check in checks)
@@ -107,96 +107,96 @@ class ColumnChecks:
             return
         bounds = [stored_bounds(chunk) for chunk in column.chunks if len(chunk)]
         low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
-        if np.isfinite([low, high]).all() and (not has_checks or self._are_sound(low, high)):
+        if np.isfinite([low, high]).all() and (not has_checks or self._accepts_interval(low, high)):
             return
         low, high = (bound.as_py() for bound in pc.min_max(column).values())
         infinite = np.zeros(len(column), dtype=np.bool_)
         if np.isinf([low, high]).any():
             infinite = pc.fill_null(pc.is_inf(column), False).to_numpy()
             yield NOT_FINITE, infinite
-        if not has_checks or self._are_sound(low, high):
+        if not has_checks or self._accepts_interval(low, high):
             return
-        if pa.types.is_integer(column.type) and high - low < _MAX_SPAN:
+        if pa.types.is_integer(column.type) and high - low < _MAX_INTEGER_SPAN:
             broken = list(self._broken_by_distinct(*_distinct_integers(column, low, high)))
         else:
-            with _pandera_on():
-                broken = list(self._broken(column))
+            with _pandera_enabled():
+                broken = list(self._validate(column))
         for rule, mask in broken:
             yield rule, mask & ~infinite if rule == OUT_OF_RANGE else mask
 
-    def _are_sound(self, low: float, high: float) -> bool:
-        """Tell whether pandera accepts two values, and so all between them, where the checks are intervals."""
+    def _accepts_interval(self, low: float, high: float) -> bool:
+        """Return whether the checks are intervals and pandera accepts two values, and so all values between them."""
         if not self._is_convex:
             return False
-        known_low, known_high = self._sound or (low, high)
-        if self._sound is None or low < known_low or high > known_high:
+        known_low, known_high = self._accepted_interval or (low, high)
+        if self._accepted_interval is None or low < known_low or high > known_high:
             ends = pa.chunked_array([pa.array([low, high], self._value_type)])
-            with _pandera_on():
-                if any(True for _ in self._broken(ends)):
+            with _pandera_enabled():
+                if any(True for _ in self._validate(ends)):
                     return False
-            self._sound = min(low, known_low), max(high, known_high)
+            self._accepted_interval = min(low, known_low), max(high, known_high)
         return True
 
-    def _broken_by_distinct(self, values: list[Any], codes: _Codes) -> Iterator[tuple[str, Mask]]:
-        verdicts = self._verdicts_on(values)
-        # A text that spells a missing value is null wherever it stood, and remains only in the dictionary.
+    def _broken_by_distinct(self, values: list[Any], get_codes: _GetCodes) -> Iterator[tuple[str, Mask]]:
+        rules_by_value = self._rules_broken_by(values)
+        # Spellings of a missing value occur only in the dictionary; the rows themselves are null.
         found = [
-            verdict for value, verdict in zip(values, verdicts, strict=True) if verdict and value not in MISSING_TEXTS
+            rules for value, rules in zip(values, rules_by_value, strict=True) if rules and value not in MISSING_TEXTS
         ]
         for rule in sorted(frozenset[str]().union(*found)):
-            broken = np.array([rule in verdict for verdict in verdicts])
-            places, present = codes()
-            yield rule, broken[places] & present
+            broken = np.array([rule in rules for rules in rules_by_value])
+            codes, present = get_codes()
+            yield rule, broken[codes] & present
 
-    def _verdicts_on(self, values: list[Any]) -> list[frozenset[str]]:
-        """Return the rules that each of some distinct values breaks."""
-        known = self._verdicts
+    def _rules_broken_by(self, values: list[Any]) -> list[frozenset[str]]:
+        """Return the rules that each of the distinct values breaks."""
+        known = self._cached_rules
         if unknown := [value for value in values if value not in known]:
             column = pa.chunked_array([pa.array(unknown, self._value_type)])
             broken: dict[int, set[str]] = {}
-            with _pandera_on():
-                for rule, mask in self._broken(column):
+            with _pandera_enabled():
+                for rule, mask in self._validate(column):
                     for position in np.flatnonzero(mask).tolist():
                         broken.setdefault(position, set()).add(rule)
-            known = known | {value: frozenset(broken.get(place, ())) for place, value in enumerate(unknown)}
-            self._verdicts = known if len(known) <= _MAX_VERDICTS else {}
+            known = known | {value: frozenset(broken.get(position, ())) for position, value in enumerate(unknown)}
+            self._cached_rules = known if len(known) <= _MAX_CACHED_VALUES else {}
         return [known[value] for value in values]
 
-    def _broken(self, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
-        """Yield each rule that pandera finds broken in a whole column, and the mask of its rows."""
+    def _validate(self, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
+        """Validate a whole column with pandera, and yield each broken rule with the mask of its rows."""
         masks: dict[str, Mask] = {}
         try:
             self._schema.validate(pa.table({self._name: column}), lazy=True)
         except pap.errors.SchemaErrors as errors:
             for check in {id(error.check): error.check for error in errors.schema_errors}.values():
-                rule, mask = rule_of(check), _failing(check, column)
+                rule, mask = rule_of(check), _failing_rows(check, column)
                 masks[rule] = masks[rule] | mask if rule in masks else mask
         yield from masks.items()
 
 
-def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _Codes]:
+def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _GetCodes]:
     array = in_one_piece(column)
 
-    def codes() -> tuple[NDArray[np.int64], Mask]:
+    def get_codes() -> tuple[NDArray[np.int64], Mask]:
         return pc.fill_null(array.indices, 0).to_numpy(), array.is_valid().to_numpy(zero_copy_only=False)
 
-    return array.dictionary.to_pylist(), codes
+    return array.dictionary.to_pylist(), get_codes
 
 
-def _distinct_integers(column: pa.ChunkedArray, low: int, high: int) -> tuple[list[int], _Codes]:
+def _distinct_integers(column: pa.ChunkedArray, low: int, high: int) -> tuple[list[int], _GetCodes]:
     offsets = pc.fill_null(column, low).to_numpy() - low
     present = np.flatnonzero(np.bincount(offsets))
 
-    def codes() -> tuple[NDArray[np.int64], Mask]:
-        places = np.zeros(high - low + 1, dtype=np.int64)
-        places[present] = np.arange(len(present))
-        return places[offsets], column.is_valid().to_numpy()
+    def get_codes() -> tuple[NDArray[np.int64], Mask]:
+        codes = np.zeros(high - low + 1, dtype=np.int64)
+        codes[present] = np.arange(len(present))
+        return codes[offsets], column.is_valid().to_numpy()
 
-    return (present + low).tolist(), codes
+    return (present + low).tolist(), get_codes
 
 
-def _failing(check: pap.Check, column: pa.ChunkedArray) -> Mask:
-    """Return the mask of the values that break one check, which pandera says is broken; a null breaks none."""
+def _failing_rows(check: pap.Check, column: pa.ChunkedArray) -> Mask:
+    """Return the mask of the values that fail a check that pandera reported. A null never fails."""
     dropping = pap.DataFrameSchema({"value": pap.Column(column.type, check, nullable=True)}, drop_invalid_rows=True)
     numbered = pa.table({"value": column, "row": np.arange(len(column))})
     mask = np.ones(len(column), dtype=np.bool_)
@@ -208,7 +208,7 @@ def _failing(check: pap.Check, column: pa.ChunkedArray) -> Mask:
 
 
 @contextmanager
-def _pandera_on() -> Iterator[None]:
-    """Check data whatever the PANDERA_* variables of the environment say."""
+def _pandera_enabled() -> Iterator[None]:
+    """Enable pandera's checks on data, regardless of the PANDERA_* environment variables."""
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         yield

@@ -1,4 +1,4 @@
-"""The contract of a row: a pandera schema, applied to blocks of rows."""
+"""The contract that each row must satisfy: a pandera schema, applied to blocks of rows."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ from titanic_batch.reading.rules import (
 
 
 class Contract:
-    """What a row must be: a pandera schema, and the column whose values are keys.
+    """The contract that each row must satisfy: a pandera schema with a key column.
 
     Parameters
     ----------
     schema
-        Columns of the types int64, float64 and string, with checks that look at one value at a time. A column that is
-        ``unique`` is the key; an integer column.
+        A schema with columns of type int64, float64 and string, and checks that look at one value at a time. The
+        ``unique`` column, which must be an integer column, is the key.
     version
-        The schema's version, to be kept with models and outputs.
+        Version of the schema, recorded in models and outputs.
 
     Attributes
     ----------
     key : str
+        Name of the key column.
     types : dict of str to pyarrow.DataType
-        The Arrow type that each column is to be read as.
+        The Arrow type that each column must be read as.
     """
 
     def __init__(self, schema: pap.DataFrameSchema, version: int) -> None:
@@ -56,11 +57,11 @@ class Contract:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the contract asks of a row, in hex."""
+        """SHA-256, in hex, of the JSON Schema from `describe`, which contains all requirements of the contract."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return the contract as a JSON Schema (2020-12) of a row."""
+        """Return the contract as a JSON Schema (2020-12) for a row."""
         columns = self._schema.columns
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -71,7 +72,7 @@ class Contract:
         }
 
     def rules(self) -> list[tuple[str, str | None]]:
-        """Return all rules that a row can break, each with its column (None: the whole row)."""
+        """Return all rules that a row can break, each with its column, or None for a rule about the whole row."""
         rules: list[tuple[str, str | None]] = [(WRONG_FIELD_COUNT, None), (UNCLOSED_QUOTE, None)]
         for name, column in self._schema.columns.items():
             number = self.types[name] != STRING
@@ -83,14 +84,18 @@ class Contract:
         return list(dict.fromkeys([*rules, (DUPLICATE_KEY, self.key)]))
 
     def checks(self) -> dict[str, Callable[[Any], bool]]:
-        """Return what tells, for each column, whether pandera accepts one value: an int, float or str of its type.
+        """Return, for each column, a predicate that is true if pandera accepts a value.
 
-        None is a missing value; floats are to be finite.
+        The value is an int, float or str of the column's type, or None if it is missing. Floats must be finite.
         """
         return {name: checks.accepts() for name, checks in self._checks.items()}
 
     def example(self) -> dict[str, Any]:
-        """Return a row that the contract accepts: of each column the first value allowed, else the least, else none."""
+        """Return a row that the contract accepts.
+
+        A field is the first allowed value if the column lists them, None if the column is nullable, and otherwise the
+        minimum, or a default (1 or an empty string) if there is none.
+        """
         described = self.describe()["properties"]
         return {
             name: described[name]["enum"][0]
@@ -102,10 +107,10 @@ class Contract:
         }
 
     def problems(self, rows: Rows) -> list[Problem]:
-        """Return all that is wrong with the rows: what reading found, and what the schema's checks find.
+        """Return all problems of the rows: those found while reading them, and those found by the schema's checks.
 
-        Each rule and column stands there once, in the order of `rules`. ``rows`` has at least the contract's columns,
-        of `types`. Whether a key came before is not looked at here.
+        There is one problem for each broken rule and column, in the order of `rules`. ``rows`` must have at least the
+        contract's columns, with the types in `types`. Duplicate keys are not detected here.
         """
         found = list(rows.problems)
         for name, column in zip(self.types, rows.table.select(list(self.types)).columns, strict=True):
@@ -115,20 +120,20 @@ class Contract:
                 continue
             broken = self._checks[name].broken(column)
             found += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken]
-        return self._in_order(_without_what_was_never_there(found, rows.problems))
+        return self._in_order(_without_false_missing(found, rows.problems))
 
     def _in_order(self, problems: list[Problem]) -> list[Problem]:
-        """Return one problem for each rule and column, in the order of `rules`: other rows don't change it."""
+        """Return one problem per rule and column, in the order of `rules`, independently of other rows."""
         rows: dict[tuple[str, str | None], NDArray[np.int64]] = {}
         for problem in problems:
-            case = problem.rule, problem.column
-            rows[case] = np.union1d(rows[case], problem.rows) if case in rows else problem.rows
-        order = {case: place for place, case in enumerate(self.rules())} if len(rows) > 1 else {}
-        return [Problem(*case, rows[case]) for case in sorted(rows, key=lambda case: order.get(case, len(order)))]
+            rule = problem.rule, problem.column
+            rows[rule] = np.union1d(rows[rule], problem.rows) if rule in rows else problem.rows
+        order = {rule: position for position, rule in enumerate(self.rules())} if len(rows) > 1 else {}
+        return [Problem(*rule, rows[rule]) for rule in sorted(rows, key=lambda rule: order.get(rule, len(order)))]
 
 
-def _without_what_was_never_there(found: list[Problem], from_reading: list[Problem]) -> list[Problem]:
-    """Drop ``missing`` where a field is null only because reading could make nothing of it, and empty problems."""
+def _without_false_missing(found: list[Problem], from_reading: list[Problem]) -> list[Problem]:
+    """Drop empty problems, and ``missing`` for fields that are null only because they could not be converted."""
     kept = []
     for problem in found:
         rows = problem.rows

@@ -1,4 +1,4 @@
-"""A contract as JSON Schema."""
+"""Conversion of a contract to JSON Schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from titanic_batch.reading.columns import STRING
 
 
 def json_schema_of(column: pap.Column, arrow_type: pa.DataType) -> dict[str, Any]:
-    """Return a column of a schema, read as the Arrow type ``arrow_type``, as JSON Schema."""
+    """Return the JSON Schema of a column that is read as ``arrow_type``."""
     name = "string" if arrow_type == STRING else "integer" if pa.types.is_integer(arrow_type) else "number"
     described: dict[str, Any] = {"type": [name, "null"] if column.nullable else name}
     if column.description:
@@ -26,7 +26,10 @@ def json_schema_of(column: pap.Column, arrow_type: pa.DataType) -> dict[str, Any
 
 
 def _constraint(check: pap.Check, *, nullable: bool) -> dict[str, Any]:
-    """Return a check in JSON Schema's words; in pandera's, where it has none, for the digest to tell it."""
+    """Return a check as JSON Schema keywords.
+
+    A check without an equivalent keyword is included under pandera's name, so that it is part of the contract's digest.
+    """
     given = check.statistics
     match check.name:
         case "isin":
@@ -44,7 +47,7 @@ def _constraint(check: pap.Check, *, nullable: bool) -> dict[str, Any]:
             return {"exclusiveMaximum": given["max_value"]}
         case "less_than_or_equal_to":
             return {"maximum": given["max_value"]}
-        case "str_matches":  # at the beginning, where JSON Schema looks anywhere; pandera does it so
+        case "str_matches":  # pandera matches at the beginning, JSON Schema anywhere
             return {"pattern": given["pattern"] if given["pattern"].startswith("^") else f"^{given['pattern']}"}
         case _:
             return {check.name: {key: str(value) for key, value in given.items()}}

@@ -1,7 +1,7 @@
-"""What becomes of each row: accepted, with its scores, or rejected, with all its reasons.
+"""Checking and scoring of rows: each row is either accepted and scored, or rejected with all its reasons.
 
-The one path of a row, whoever asks: the batch job, the data check in CI, the server. Blocks are judged side by side and
-come out in the order of the input; whether a key came before is settled in that order.
+The batch job, the data check in CI and the server all use this code. Blocks are processed in parallel and returned in
+the order of the input. Duplicate keys are detected in that order, too.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from titanic_batch.reading.rules import DUPLICATE_KEY, Mask, Problem
 
 @dataclass(frozen=True, slots=True)
 class JudgedBlock:
-    """Some consecutive rows of one table, judged."""
+    """Consecutive rows of one table, after they have been checked and scored."""
 
     table: InputTable
     first_row: int
-    """Number of the first row within its table, which counts from 1."""
+    """Number of the first row within its table, counted from 1."""
     count: int
     output: pa.Table
-    """What `score` made of the accepted rows, in order; without it, the accepted rows."""
+    """The result of `score` for the accepted rows, in order. Without `score`, the accepted rows."""
     problems: list[Problem]
     rejected: NDArray[np.int64]
-    """Rows that have a problem, rising, 0 the block's first."""
+    """Zero-based positions of the rejected rows within the block, in ascending order."""
     fields: Fields | None
-    """The rejected rows as they stood, where they were asked for."""
+    """The original values of the rejected rows, if they were requested and there are any."""
     size: int
-    """How much of ``table.size`` the block is."""
+    """Size of the block, in the unit of ``table.size``."""
 
     def value(self, row: int, column: str | None) -> str | None:
-        """Return what a rejected row holds in a column; the fields must have been asked for."""
+        """Return the original value of a rejected row in a column, or None if it is null or was not requested."""
         if self.fields is None or column is None:
             return None
         value = self.fields.table[column][int(np.searchsorted(self.rejected, row))].as_py()
@@ -52,8 +52,8 @@ class JudgedBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
-    """A block judged by itself; whether its keys came before is open."""
+class _CheckedBlock:
+    """A block that was checked and scored on its own, before its keys are compared with those of other blocks."""
 
     table: InputTable
     block: Block
@@ -64,28 +64,29 @@ class _Verdict:
     fields: Fields | None
     keys: NDArray[np.int64]
     keyless: NDArray[np.int64]
-    """Rows that have no key."""
+    """Zero-based positions of the rows without a key."""
 
 
 def types_to_read(contract: Contract, keep: Sequence[str] = ()) -> Mapping[str, pa.DataType | None]:
-    """Return the columns that rows are judged by, and those to keep, with their types (None: as they stand)."""
+    """Return the contract's columns and those to keep, with the types to read them as. None keeps the original type."""
     return contract.types | {name: None for name in keep if name not in contract.types}
 
 
 class Judge:
-    """Judges rows by a contract.
+    """Checks rows against a contract, and scores the accepted ones.
 
     Parameters
     ----------
     contract
-        What a row must be.
+        The contract that each row must satisfy.
     score
-        Makes a table of the accepted rows of a block, with as many rows. It is called from several threads.
+        Function that takes a table with the accepted rows of a block and returns a table with as many rows. It is
+        called from several threads.
     keep
-        Further columns that ``score`` is to see: of the contract's type where the contract has them, else as they
-        stand.
+        Additional columns to pass to ``score``. Columns of the contract have the contract's type, others keep their
+        original type.
     fields
-        Whether rejected rows are to be given as they stood.
+        Whether to return the original values of rejected rows.
     """
 
     def __init__(
@@ -102,65 +103,68 @@ class Judge:
         self._fields = fields
 
     def require_columns(self, table: InputTable) -> None:
-        """Check that a table has the columns that rows are judged by, and those to keep.
+        """Check that a table has the contract's columns and those to keep.
 
         Raises
         ------
         DataError
+            A column is missing, occurs more than once, or can't be converted.
         """
         table.require(self._types)
 
     def judged(self, tables: Sequence[InputTable], jobs: int = 1) -> Generator[JudgedBlock, None, None]:
-        """Yield all rows of the tables, block by block, in order, whatever ``jobs``; keys are unique over all of them.
+        """Yield all rows of the tables, block by block and in order. A key must be unique across all tables.
 
-        ``jobs`` threads read, check and score; memory follows their number and the size of a block. Threads, since
-        nearly all of the work is done outside the interpreter's lock, and a process would cost its own imports and
-        its own copy of the model.
+        ``jobs`` threads read, check and score blocks. The result does not depend on their number; memory use grows with
+        it, and with the size of a block. Threads are used because nearly all of the work releases the GIL, and each
+        process would need its own imports and its own copy of the model.
 
         Raises
         ------
-        DataError, TransferError
-            A table is damaged, or reading it failed midway.
+        DataError
+            A table is damaged.
+        TransferError
+            Reading a table failed midway.
         """
         seen = SeenKeys()
         window = _Window(width=jobs + 2)
         wanted = None if self._fields else list(self._types)
         blocks = ((table, block) for table in tables for block in table.blocks(wanted))
-        calls = (joblib.delayed(self._verdict)(window, place, *pair) for place, pair in enumerate(blocks))
+        calls = (joblib.delayed(self._check)(window, number, *pair) for number, pair in enumerate(blocks))
         parallel = joblib.Parallel(
             n_jobs=jobs, prefer="threads", return_as="generator", pre_dispatch=jobs + 2, batch_size=1
         )
-        verdicts = parallel(calls)
+        checked_blocks = parallel(calls)
         first_row, current = 1, None
         try:
-            for verdict in verdicts:
-                if verdict.table is not current:
-                    first_row, current = 1, verdict.table
-                yield self._settled(verdict, first_row, seen)
-                first_row += verdict.count
+            for checked in checked_blocks:
+                if checked.table is not current:
+                    first_row, current = 1, checked.table
+                yield self._reject_duplicates(checked, first_row, seen)
+                first_row += checked.count
                 window.advance()
         finally:
             window.close()
             with warnings.catch_warnings():
-                # A caller that leaves early knows that it does.
+                # joblib warns about unfinished tasks, but a caller that stops early does so on purpose.
                 warnings.filterwarnings("ignore", ".* tasks ", UserWarning)
-                verdicts.close()
+                checked_blocks.close()
 
-    def _verdict(self, window: _Window, place: int, table: InputTable, block: Block) -> _Verdict:
-        window.wait_for(place)
+    def _check(self, window: _Window, number: int, table: InputTable, block: Block) -> _CheckedBlock:
+        window.wait_for(number)
         rows = block.read(self._types)
         problems = self.contract.problems(rows)
         accepted = np.ones(rows.table.num_rows, dtype=np.bool_)
         for problem in problems:
             accepted[problem.rows] = False
-        good = rows.table if accepted.all() else rows.table.filter(pa.array(accepted))
+        accepted_rows = rows.table if accepted.all() else rows.table.filter(pa.array(accepted))
         rejected = np.flatnonzero(~accepted)
         key = rows.table[self.contract.key]
-        return _Verdict(
+        return _CheckedBlock(
             table=table,
             block=block,
             count=rows.table.num_rows,
-            output=good if self._score is None else self._score(good),
+            output=accepted_rows if self._score is None else self._score(accepted_rows),
             problems=problems,
             accepted=accepted,
             fields=block.fields(rejected) if self._fields and len(rejected) else None,
@@ -168,24 +172,24 @@ class Judge:
             keyless=np.flatnonzero(key.is_null().to_numpy()) if key.null_count else np.empty(0, dtype=np.int64),
         )
 
-    def _settled(self, verdict: _Verdict, first_row: int, seen: SeenKeys) -> JudgedBlock:
-        repeated = np.flatnonzero(seen.add(verdict.keys))
-        if len(repeated) and len(verdict.keyless):
-            repeated = np.delete(np.arange(verdict.count), verdict.keyless)[repeated]
-        rejected = np.flatnonzero(~verdict.accepted)
-        output, problems, fields = verdict.output, verdict.problems, verdict.fields
+    def _reject_duplicates(self, checked: _CheckedBlock, first_row: int, seen: SeenKeys) -> JudgedBlock:
+        repeated = np.flatnonzero(seen.add(checked.keys))
+        if len(repeated) and len(checked.keyless):
+            repeated = np.delete(np.arange(checked.count), checked.keyless)[repeated]
+        rejected = np.flatnonzero(~checked.accepted)
+        output, problems, fields = checked.output, checked.problems, checked.fields
         if len(repeated):
             problems = [*problems, Problem(DUPLICATE_KEY, self.contract.key, repeated)]
-            late = repeated[verdict.accepted[repeated]]
-            if len(late):
-                stays = np.ones(len(verdict.accepted), dtype=np.bool_)
-                stays[late] = False
-                output = output.filter(pa.array(stays[verdict.accepted]))
+            newly_rejected = repeated[checked.accepted[repeated]]
+            if len(newly_rejected):
+                kept = np.ones(len(checked.accepted), dtype=np.bool_)
+                kept[newly_rejected] = False
+                output = output.filter(pa.array(kept[checked.accepted]))
                 if self._fields:
-                    fields = _merged(fields, rejected, verdict.block.fields(late), late)
-                rejected = np.union1d(rejected, late)
+                    fields = _merged(fields, rejected, checked.block.fields(newly_rejected), newly_rejected)
+                rejected = np.union1d(rejected, newly_rejected)
         return JudgedBlock(
-            verdict.table, first_row, verdict.count, output, problems, rejected, fields, verdict.block.size
+            checked.table, first_row, checked.count, output, problems, rejected, fields, checked.block.size
         )
 
 
@@ -195,20 +199,20 @@ def _merged(one: Fields | None, rows: NDArray[np.int64], other: Fields, other_ro
         return other
     order = np.argsort(np.concatenate([rows, other_rows]))
     lines = one.lines + other.lines
-    return Fields(pa.concat_tables([one.table, other.table]).take(pa.array(order)), [lines[place] for place in order])
+    return Fields(pa.concat_tables([one.table, other.table]).take(pa.array(order)), [lines[index] for index in order])
 
 
 class _Window:
-    """Lets calls run only a little ahead of the one whose result is used next, so that results don't pile up."""
+    """Limits how far calls run ahead of the one whose result is used next, so that results don't accumulate."""
 
     def __init__(self, width: int) -> None:
         self._width = width
         self._done = 0
         self._changed = threading.Condition()
 
-    def wait_for(self, place: int) -> None:
+    def wait_for(self, number: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: place < self._done + self._width)
+            self._changed.wait_for(lambda: number < self._done + self._width)
 
     def advance(self) -> None:
         with self._changed:

@@ -1,4 +1,4 @@
-"""Which keys were seen before, exactly, in little memory."""
+"""An exact and memory-efficient set of the keys seen so far."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 
 _PAGE_BITS = 16
 _PAGE = 1 << _PAGE_BITS
-_PAGE_WORTH = _PAGE // 8  # keys that take as much room in a run as their page does
+_BREAK_EVEN = _PAGE // 8  # number of keys that take as much memory in a run as in a page
 _FULL_PAGE = np.ones(_PAGE, dtype=np.bool_)
 
 
 class SeenKeys:
-    """A growing set of 64-bit integers that tells, of each key, whether it came before.
+    """A growing set of 64-bit integers that detects repeated keys.
 
-    Keys that lie close together are marked in pages, one byte for each of 65,536 neighbouring values; the others stand
-    in sorted runs, eight bytes each. A page is made where at least 8,192 keys of it stand in a run, or 16,384 keys
-    without gaps come at once, so that a key never takes more than eight bytes; all pages that are full share one, so
-    that ids without gaps take none. Merging two runs needs as much again for a moment: at most 16 bytes a key.
+    Dense keys are marked in pages, one byte for each of 65,536 consecutive values. Other keys are stored in sorted
+    runs, eight bytes each. A page is created if at least 8,192 of its keys are in a run, or if at least 16,384 keys
+    without gaps are added at once, so a key never takes more than eight bytes. All full pages share one array, so ids
+    without gaps take no memory. Merging two runs temporarily doubles the memory, to at most 16 bytes per key.
     """
 
     def __init__(self) -> None:
@@ -25,25 +25,24 @@ class SeenKeys:
         self._runs: list[NDArray[np.int64]] = []
 
     def add(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Add keys and return which of them came before, in an earlier call or earlier in ``keys``.
+        """Add keys and return the mask of those that were added before, in an earlier call or earlier in ``keys``.
 
-        ``keys`` is of shape (n_keys,) and not kept; so is the mask.
+        ``keys`` and the mask have the shape (n_keys,). Neither is kept.
         """
         if (keys[1:] > keys[:-1]).all():
-            return self._add_new(keys)
+            return self._add_distinct(keys)
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         repeated = np.zeros(len(keys), dtype=np.bool_)
         repeated[1:] = ordered[1:] == ordered[:-1]
-        came_before = self._add_new(ordered[~repeated])
-        in_order = repeated.copy()
-        in_order[~repeated] = came_before
+        seen_in_order = repeated.copy()
+        seen_in_order[~repeated] = self._add_distinct(ordered[~repeated])
         seen = np.empty(len(keys), dtype=np.bool_)
-        seen[order] = in_order
+        seen[order] = seen_in_order
         return seen
 
-    def _add_new(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Add rising, distinct keys and return which of them are in the set already."""
+    def _add_distinct(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Add ascending, distinct keys and return the mask of those that are already in the set."""
         if self._can_add_span(keys):
             return self._add_span(keys)
         seen = np.zeros(len(keys), dtype=np.bool_)
@@ -52,37 +51,37 @@ class SeenKeys:
             pages = np.array(sorted(p for p in self._pages if keys[0] >> _PAGE_BITS <= p <= keys[-1] >> _PAGE_BITS))
             for page, start, end in zip(pages, *self._bounds(keys, pages), strict=True):
                 marks = self._pages[int(page)]
-                low = _places(keys[start:end])
-                seen[start:end] = marks[low]
-                self._mark(int(page), low)
+                offsets = _offsets(keys[start:end])
+                seen[start:end] = marks[offsets]
+                self._mark(int(page), offsets)
                 rest[start:end] = False
         for run in self._runs:
-            places = np.searchsorted(run, keys)
-            places[places == len(run)] = 0
-            seen |= run[places] == keys
+            positions = np.searchsorted(run, keys)
+            positions[positions == len(run)] = 0
+            seen |= run[positions] == keys
         self._add_run(keys[rest & ~seen])
         return seen
 
     def _can_add_span(self, keys: NDArray[np.int64]) -> bool:
-        """Tell whether rising, distinct keys have no gaps, and no run has keys between the first and the last."""
+        """Return whether ascending, distinct keys have no gaps and don't overlap with the range of any run."""
         if not len(keys) or int(keys[-1]) - int(keys[0]) != len(keys) - 1:
             return False
         return not any(run[0] <= keys[-1] and keys[0] <= run[-1] for run in self._runs)
 
     def _add_span(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Do what `_add_new` does, page by page and not key by key."""
+        """Do the same as `_add_distinct`, page by page instead of key by key."""
         seen = np.zeros(len(keys), dtype=np.bool_)
         start = 0
         while start < len(keys):
             page, low = int(keys[start]) >> _PAGE_BITS, int(keys[start]) & (_PAGE - 1)
             end = min(start + _PAGE - low, len(keys))
-            # So many that the pages at both ends, little of which may be marked, take no more than eight bytes a key.
-            if page not in self._pages and len(keys) >= 2 * _PAGE_WORTH:
+            # With this many keys, a key takes at most eight bytes even if the first and last pages are almost empty.
+            if page not in self._pages and len(keys) >= 2 * _BREAK_EVEN:
                 self._pages[page] = np.zeros(_PAGE, dtype=np.bool_)
             if page in self._pages:
-                places = slice(low, low + end - start)
-                seen[start:end] = self._pages[page][places]
-                self._mark(page, places)
+                offsets = slice(low, low + end - start)
+                seen[start:end] = self._pages[page][offsets]
+                self._mark(page, offsets)
             else:
                 self._add_run(keys[start:end].copy())
             start = end
@@ -97,11 +96,11 @@ class SeenKeys:
             self._runs.append(run)
 
     def _move_to_pages(self, run: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Mark the keys of well-filled pages there and return the others."""
-        if len(run) < _PAGE_WORTH:
+        """Move keys that are dense enough from a run to pages, and return the other keys."""
+        if len(run) < _BREAK_EVEN:
             return run
         pages = run >> _PAGE_BITS
-        last = pages[_PAGE_WORTH - 1 :]
+        last = pages[_BREAK_EVEN - 1 :]
         full = last[last == pages[: len(last)]]
         if not len(full):
             return run
@@ -109,26 +108,26 @@ class SeenKeys:
         keep = np.ones(len(run), dtype=np.bool_)
         for page, start, end in zip(full, *self._bounds(run, full), strict=True):
             self._pages.setdefault(int(page), np.zeros(_PAGE, dtype=np.bool_))
-            self._mark(int(page), _places(run[start:end]))
+            self._mark(int(page), _offsets(run[start:end]))
             keep[start:end] = False
         return run[keep]
 
-    def _mark(self, page: int, places: NDArray[np.int64] | slice) -> None:
+    def _mark(self, page: int, offsets: NDArray[np.int64] | slice) -> None:
         marks = self._pages[page]
         if marks is not _FULL_PAGE:
-            marks[places] = True
+            marks[offsets] = True
             if marks.all():
                 self._pages[page] = _FULL_PAGE
 
     @staticmethod
     def _bounds(keys: NDArray[np.int64], pages: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return where the keys of each page begin and end."""
+        """Return the start and end indices of the keys of each page."""
         numbers = keys >> _PAGE_BITS
         return np.searchsorted(numbers, pages), np.searchsorted(numbers, pages, side="right")
 
 
-def _places(keys: NDArray[np.int64]) -> NDArray[np.int64] | slice:
-    """Return where rising, distinct keys of one page stand in it; a slice, which is faster, where there are no gaps."""
+def _offsets(keys: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Return the offsets of ascending, distinct keys within their page. Without gaps, these are a slice, for speed."""
     if not len(keys):
         return slice(0)
     first, last = int(keys[0]) & (_PAGE - 1), int(keys[-1]) & (_PAGE - 1)

@@ -1,4 +1,4 @@
-"""Checks of a schema as functions of one Python value."""
+"""Conversion of schema checks to functions of one Python value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 import pandera.pyarrow as pap
 
-# Regular expressions that mean the same in Python and in Arrow: letters, digits and sets of them from the start on.
-_SAME_IN_ALL = re.compile(r"\^?(?:[A-Za-z0-9 ]|\[(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])+")
+# Regular expressions with the same meaning in Python and in Arrow: literal letters, digits and spaces, and sets of
+# letters and digits, optionally anchored at the start.
+_PORTABLE_PATTERN = re.compile(r"\^?(?:[A-Za-z0-9 ]|\[(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])+")
 
 
 def plain_check(check: pap.Check) -> Callable[[Any], bool] | None:
-    """Return a check of a schema as a function of one value; None where Python might judge otherwise than Arrow."""
+    """Return a check as a function of one value, or None if Python's result might differ from Arrow's."""
     given = check.statistics
     match check.name:
         case "isin":
@@ -30,7 +31,7 @@ def plain_check(check: pap.Check) -> Callable[[Any], bool] | None:
         case "less_than" | "less_than_or_equal_to":
             compare = operator.lt if check.name == "less_than" else operator.le
             return lambda value: compare(value, given["max_value"])
-        case "str_matches" if _SAME_IN_ALL.fullmatch(given["pattern"]):
+        case "str_matches" if _PORTABLE_PATTERN.fullmatch(given["pattern"]):
             pattern = re.compile(given["pattern"])
             return lambda value: pattern.match(value) is not None
         case _:

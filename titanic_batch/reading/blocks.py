@@ -1,4 +1,4 @@
-"""What passes from reading to validation: blocks of rows, and what is wrong with which of them."""
+"""Blocks of rows, as passed from reading to validation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from titanic_batch.reading.rules import Problem
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one block: typed columns, all rows of the block in order, and what is wrong with which of them.
+    """The rows of one block, converted to typed columns.
 
-    A field that could not be converted is null in ``table`` and stands in ``problems``.
+    Attributes
+    ----------
+    table
+        All rows of the block, in order. A field that could not be converted is null.
+    problems
+        The rules that were broken while the rows were read, with the rows that break them.
     """
 
     table: pa.Table
@@ -26,21 +31,29 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Rows as they stood: a string column for each column of the file, and the whole line where fields don't fit."""
+    """Rows with their original, unconverted values.
+
+    Attributes
+    ----------
+    table
+        One string column for each column of the file.
+    lines
+        One entry per row: the raw text of the row if its fields don't match the header, otherwise None.
+    """
 
     table: pa.Table
     lines: list[str | None]
 
 
 class Block(Protocol):
-    """A unit of work: some rows of one source, small enough for memory, to be read in any thread."""
+    """A unit of work: some rows of one source, few enough to fit in memory. Any thread can read it."""
 
     @property
     def size(self) -> int:
-        """How much of the source it is, in the unit of the source's own size."""
+        """Size of the block, in the unit of `InputTable.size`."""
 
     def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
-        """Return the columns that ``types`` names, each of its type (None: as it stands)."""
+        """Return the columns in ``types``, each converted to its type, or unconverted if that is None."""
 
     def fields(self, rows: NDArray[np.int64]) -> Fields:
-        """Return the given rows as they stood, every column of the source, text as `columns.escape` leaves it."""
+        """Return the original values of the given rows in all columns of the source, escaped with `escapes.escape`."""

@@ -1,9 +1,9 @@
-"""One column into the type that the contract names, with the rows where that cannot be done.
+"""Conversion of a column to the type that the contract requires, and the rows where the conversion fails.
 
-Text (a CSV) and Arrow arrays (a Parquet file) come to the same values: a whole number may be written ``3``, ``3.0`` or
-``+3``, or be stored as an integer, a decimal or a float; a missing value is the empty field, ``NA``, ``NaN``, ``nan``,
-``null``, an Arrow null or a float NaN. Strings come out dictionary-encoded, so that what follows looks at each
-distinct value and not at each row.
+Text (from CSV) and Arrow arrays (from Parquet) are converted to the same values. An integer may be written as ``3``,
+``3.0`` or ``+3``, or be stored as an integer, a decimal or a float. A missing value is an empty field, ``NA``, ``NaN``,
+``nan``, ``null``, an Arrow null or a float NaN. Strings are dictionary-encoded, so that later steps process each
+distinct value instead of each row.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ _NO_TEXT = pa.scalar(None, pa.string())
 
 
 def type_name(wanted: pa.DataType) -> str:
-    """Return how a message calls the type of a column."""
+    """Return the name of a column's type, for messages."""
     return "text" if wanted == STRING else "an integer" if pa.types.is_integer(wanted) else "a number"
 
 
-def is_text(found: pa.DataType) -> bool:
-    """Tell whether an Arrow type holds text."""
-    if pa.types.is_dictionary(found):
-        return is_text(found.value_type)
-    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+def is_text(arrow_type: pa.DataType) -> bool:
+    """Return whether an Arrow type is a string type, dictionary-encoded or not."""
+    if pa.types.is_dictionary(arrow_type):
+        return is_text(arrow_type.value_type)
+    return bool(
+        pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type) or pa.types.is_string_view(arrow_type)
+    )
 
 
 def is_compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Tell whether `from_arrow` can make ``wanted`` out of the Arrow type ``found``."""
+    """Return whether `from_arrow` can convert the Arrow type ``found`` to ``wanted``."""
     if pa.types.is_null(found):
         return True
     if pa.types.is_dictionary(found):
@@ -51,13 +53,13 @@ def is_compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def encoded(strings: pa.Array) -> pa.DictionaryArray:
-    """Return strings, or a dictionary of them, as ``STRING`` with the spellings of a missing value as null."""
+    """Return strings, dictionary-encoded or not, as ``STRING``, with spellings of a missing value replaced by null."""
     if not pa.types.is_dictionary(strings.type):
         strings = pc.dictionary_encode(strings.cast(pa.string()))
     elif strings.type != STRING:
         strings = strings.cast(STRING)
     values = strings.dictionary
-    if values.null_count or len(values.unique()) < len(values):  # Arrow allows both, pandas neither
+    if values.null_count or len(values.unique()) < len(values):  # allowed by Arrow, but not by pandas
         strings = pc.dictionary_encode(strings.dictionary_decode())
     missing = pc.is_in(strings.dictionary, pa.array(MISSING_TEXTS)).to_numpy(zero_copy_only=False)
     if not missing.any():
@@ -70,7 +72,10 @@ def encoded(strings: pa.Array) -> pa.DictionaryArray:
 
 
 def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
-    """Return an Arrow array of text with what is not UTF-8, as some writers leave it, as null, and the mask of it."""
+    """Return an array of text with values that are not UTF-8 replaced by null, and the mask of these values by rule.
+
+    Some writers produce such values. If there are none, no mask is returned.
+    """
     is_encoded = pa.types.is_dictionary(text.type)
     values = text.dictionary if is_encoded else text
     raw = values.cast(pa.large_binary())
@@ -81,23 +86,23 @@ def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
     else:
         return text, {}
     values = pa.array([None if value is None else decoded(value) for value in raw.to_pylist()], values.type)
-    foreign = _mask(pc.and_(values.is_null(), raw.is_valid()))
+    invalid = _mask(pc.and_(values.is_null(), raw.is_valid()))
     if not is_encoded:
-        return values, {ENCODING: foreign}
-    rows = foreign[pc.fill_null(text.indices, 0).to_numpy()] & _mask(text.is_valid())
+        return values, {ENCODING: invalid}
+    rows = invalid[pc.fill_null(text.indices, 0).to_numpy()] & _mask(text.is_valid())
     return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows} if rows.any() else {}
 
 
 def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array, which shares its memory if it is in one piece: ``combine_chunks`` always copies."""
+    """Return a column as one array, without copying if it has one chunk. ``combine_chunks`` always copies."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def stored_bounds(numbers: pa.Array) -> tuple[float, float]:
-    """Return the least and the greatest of what is stored for some numbers, NaN if it is among it.
+    """Return the minimum and the maximum of the stored numbers, both NaN if one of the numbers is NaN.
 
-    What is stored where one is missing may be anything. So these are bounds, and not always the narrowest; but Arrow
-    takes twenty times as long where it has to look at what is missing.
+    The buffer may contain any number where a value is null, so the bounds are not always the narrowest ones.
+    Arrow takes twenty times as long if it has to skip nulls.
     """
     dtype = np.dtype(numbers.type.to_pandas_dtype())
     stored = np.frombuffer(numbers.buffers()[1], dtype, len(numbers), numbers.offset * dtype.itemsize)
@@ -105,7 +110,7 @@ def stored_bounds(numbers: pa.Array) -> tuple[float, float]:
 
 
 def without_nan(numbers: pa.Array) -> pa.Array:
-    """Return numbers, chunked or not, with NaN, however it was spelt, as null."""
+    """Return an array or chunked array of numbers with NaN, however it was spelled, replaced by null."""
     if not pa.types.is_floating(numbers.type):
         return numbers
     nan = pc.is_nan(numbers)
@@ -113,21 +118,35 @@ def without_nan(numbers: pa.Array) -> pa.Array:
 
 
 def from_text(text: pa.StringArray, wanted: pa.DataType, *, escaped: bool) -> tuple[pa.Array, dict[str, Mask]]:
-    """Return text as an array of type ``wanted``, and for each broken rule the mask of its rows.
+    """Convert text to type ``wanted``.
 
-    A row that breaks a rule, or was null, is null; a plain string stays as it stands, even if it spells a missing
-    value. ``escaped`` tells that the text may hold characters of `escape`.
+    Parameters
+    ----------
+    text
+        The fields of one column.
+    wanted
+        The type to convert to.
+    escaped
+        Whether the text may contain characters inserted by `escape`.
+
+    Returns
+    -------
+    array
+        The converted column. A row is null if it was null, breaks a rule or, except in plain strings, spells a missing
+        value.
+    broken
+        For each broken rule, the mask of the rows that break it.
     """
     broken: dict[str, Mask] = {}
     if escaped:
-        foreign = pc.fill_null(pc.match_substring_regex(text, ESCAPED.pattern), False)
-        if pc.any(foreign).as_py():
-            distinct = pc.dictionary_encode(text.filter(foreign))
+        has_escapes = pc.fill_null(pc.match_substring_regex(text, ESCAPED.pattern), False)
+        if pc.any(has_escapes).as_py():
+            distinct = pc.dictionary_encode(text.filter(has_escapes))
             values = pa.array(
                 [decoded(unescape(value.encode())) for value in distinct.dictionary.to_pylist()], pa.string()
             )
-            text = pc.replace_with_mask(text, foreign, values.take(distinct.indices))
-            mask = _mask(pc.and_(foreign, pc.is_null(text)))
+            text = pc.replace_with_mask(text, has_escapes, values.take(distinct.indices))
+            mask = _mask(pc.and_(has_escapes, pc.is_null(text)))
             if mask.any():
                 broken[ENCODING] = mask
     if wanted == STRING:
@@ -138,17 +157,23 @@ def from_text(text: pa.StringArray, wanted: pa.DataType, *, escaped: bool) -> tu
     try:
         return without_nan(filled.cast(wanted)), broken
     except pa.ArrowInvalid:
-        plain = pc.match_substring_regex(
+        simple = pc.match_substring_regex(
             filled, r"^-?[0-9]{1,18}$" if pa.types.is_integer(wanted) else r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
         )
-        numbers = pc.if_else(plain, filled, _NO_TEXT).cast(wanted)
-        return _with_odd(numbers, filled, pc.fill_null(pc.invert(plain), False), wanted, broken, _number)
+        numbers = pc.if_else(simple, filled, _NO_TEXT).cast(wanted)
+        remaining = pc.fill_null(pc.invert(simple), False)
+        return _convert_remaining(numbers, filled, remaining, wanted, broken, _to_number)
 
 
 def from_arrow(array: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, dict[str, Mask]]:
-    """Return an array of a compatible type as ``wanted``, and for each broken rule the mask of its rows.
+    """Convert an array of a compatible type to type ``wanted``.
 
-    A row that breaks a rule, or was null or NaN, is null.
+    Returns
+    -------
+    array
+        The converted column. A row is null if it was null or NaN, or breaks a rule.
+    broken
+        For each broken rule, the mask of the rows that break it.
     """
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), wanted), {}
@@ -166,20 +191,20 @@ def from_arrow(array: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, dict[str
     try:
         return array.cast(wanted), {}
     except pa.ArrowInvalid:
-        odd = pc.is_valid(array)
-        return _with_odd(pa.nulls(len(array), wanted), array, odd, wanted, {}, _whole)
+        remaining = pc.is_valid(array)
+        return _convert_remaining(pa.nulls(len(array), wanted), array, remaining, wanted, {}, _to_integer)
 
 
-def _with_odd(
+def _convert_remaining(
     numbers: pa.Array,
     values: pa.Array,
-    odd: pa.BooleanArray,
+    remaining: pa.BooleanArray,
     wanted: pa.DataType,
     broken: dict[str, Mask],
     convert: Callable[[Any, pa.DataType], Any],
 ) -> tuple[pa.Array, dict[str, Mask]]:
-    """Fill ``numbers`` where ``odd`` with what ``convert`` makes of each distinct value there."""
-    rows = np.flatnonzero(_mask(odd))
+    """Fill in ``numbers`` where ``remaining`` is true, calling ``convert`` once for each distinct value."""
+    rows = np.flatnonzero(_mask(remaining))
     distinct = pc.dictionary_encode(values.take(pa.array(rows)))
     results = [convert(value, wanted) for value in distinct.dictionary.to_pylist()]
     codes = distinct.indices.to_numpy()
@@ -187,11 +212,11 @@ def _with_odd(
         mask = broken.setdefault(rule, np.zeros(len(values), dtype=np.bool_))
         mask[rows] |= np.array([result == rule for result in results])[codes]
     converted = pa.array([None if isinstance(result, str) else result for result in results], wanted)
-    return pc.replace_with_mask(numbers, odd, converted.take(distinct.indices)), broken
+    return pc.replace_with_mask(numbers, remaining, converted.take(distinct.indices)), broken
 
 
-def _number(text: str, wanted: pa.DataType) -> Any:
-    """Return the number that one text stands for, or the name of the rule that it breaks."""
+def _to_number(text: str, wanted: pa.DataType) -> Any:
+    """Return the number that a text represents, None for NaN, or the name of the rule that the text breaks."""
     trimmed = pa.scalar(text.strip(" \t"))
     if pa.types.is_integer(wanted):
         try:
@@ -199,7 +224,7 @@ def _number(text: str, wanted: pa.DataType) -> Any:
         except pa.ArrowInvalid:
             pass
         if _DECIMAL.fullmatch(trimmed.as_py()):
-            return _whole(Decimal(trimmed.as_py()), wanted)
+            return _to_integer(Decimal(trimmed.as_py()), wanted)
     try:
         number = trimmed.cast(pa.float64()).as_py()
     except pa.ArrowInvalid:
@@ -211,7 +236,7 @@ def _number(text: str, wanted: pa.DataType) -> Any:
     return number
 
 
-def _whole(value: Any, wanted: pa.DataType) -> Any:
+def _to_integer(value: Any, wanted: pa.DataType) -> Any:
     """Return a number as an integer, or the name of the rule that it breaks."""
     if isinstance(value, float) and np.isinf(value):
         return NOT_FINITE

@@ -1,7 +1,7 @@
-"""Blocks of a CSV: whole rows, each block parsed on its own, in any thread.
+"""Blocks of a CSV: complete rows, parsed independently of other blocks and in any thread.
 
-A block is parsed with the contract's types at once. Only where that fails is it parsed again as text, and each field
-looked at: one odd field never changes what becomes of its neighbours.
+A block is first parsed directly into the contract's types. If that fails, it is parsed again as text and each field is
+converted separately, so that an invalid field never affects other fields.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _FIELD_OF_LINE = re.compile(r'(?:"((?:[^"]++|"")*+)"?)?([^,]*+)(,?)')
 
 @dataclass(slots=True)
 class Neighbours:
-    """What the blocks of one file tell each other: whether the last had fields that break a rule.
+    """State shared by the blocks of one file: whether the last block had fields that break a rule.
 
-    Parsing the next with the contract's types would then likely be in vain. It saves time, and changes nothing else.
+    If it had, parsing the next block directly into the contract's types would probably fail too, and is not tried. This
+    only saves time; the results are the same.
     """
 
     are_odd: bool = False
@@ -37,9 +38,9 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class CsvBlock:
-    """Whole rows of a CSV, without the header.
+    """Complete rows of a CSV, without the header.
 
-    ``unclosed`` tells that the last row is swallowed by a quote that is never closed.
+    If ``unclosed`` is true, the block is a single row with a quote that is never closed: the rest of the file.
     """
 
     names: tuple[str, ...]
@@ -49,15 +50,15 @@ class CsvBlock:
 
     @property
     def size(self) -> int:
-        """Bytes of the file, uncompressed, that this block stands for."""
+        """Number of bytes in the block, uncompressed."""
         return len(self.data)
 
     def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
-        """Return the columns that ``types`` names, each of its type (None: text as it stands)."""
+        """Return the columns in ``types``, each converted to its type, or as unchanged text if that is None."""
         if not self.unclosed and not self.neighbours.are_odd:
             wanted = {name: wanted or pa.string() for name, wanted in types.items()}
             try:
-                # The parser could leave no column of text as it stands beside those where a spelling means missing.
+                # ``missing_text`` applies to all columns of text, so it must be off if one is to stay unchanged.
                 table = self._parse(self.data, wanted, handler=None, missing_text=None not in types.values())
             except pa.ArrowInvalid:
                 pass
@@ -66,8 +67,8 @@ class CsvBlock:
         return self._read_text(types)
 
     def fields(self, rows: NDArray[np.int64]) -> Fields:
-        """Return the given rows as they stood, every column of the file, text as `columns.escape` leaves it."""
-        table, lines, _ = self._text(list(self.names))
+        """Return the original values of the given rows in all columns of the file, escaped with `escapes.escape`."""
+        table, lines, _ = self._parse_text(list(self.names))
         table = table.take(pa.array(rows))
         row_lines = [lines.get(row) for row in rows.tolist()]
         if lines:
@@ -80,7 +81,7 @@ class CsvBlock:
         return Fields(table, row_lines)
 
     def _read_text(self, types: Mapping[str, pa.DataType | None]) -> Rows:
-        table, lines, escaped = self._text(list(types))
+        table, lines, escaped = self._parse_text(list(types))
         problems: list[Problem] = []
         if self.unclosed:
             problems.append(Problem(UNCLOSED_QUOTE, None, np.array([0])))
@@ -94,29 +95,29 @@ class CsvBlock:
         self.neighbours.are_odd = bool(problems)
         return Rows(pa.table(columns, names=list(types)), problems)
 
-    def _text(self, names: list[str]) -> tuple[pa.Table, dict[int, str], bool]:
-        """Return all rows as text, the lines of those that have not as many fields as the header, and if it is escaped.
+    def _parse_text(self, names: list[str]) -> tuple[pa.Table, dict[int, str], bool]:
+        """Return all rows as text, the raw lines of rows with the wrong number of fields, and whether text is escaped.
 
-        A row whose fields don't fit is null in the table.
+        Rows with the wrong number of fields are null in the table.
         """
         raw = bytes(self.data)
         data = raw if raw.isascii() else escape(raw)
         escaped = data != raw
         if self.unclosed:
-            nothing = pa.table({name: pa.nulls(1, pa.string()) for name in names})
-            return nothing, {0: data.decode("utf-8")}, escaped
+            null_row = pa.table({name: pa.nulls(1, pa.string()) for name in names})
+            return null_row, {0: data.decode("utf-8")}, escaped
         lines: dict[int, str] = {}
 
-        def set_aside(row: pyarrow.csv.InvalidRow) -> str:
+        def skip_row(row: pyarrow.csv.InvalidRow) -> str:
             lines[row.number - 1] = row.text
             return "skip"
 
-        table = self._parse(data, dict.fromkeys(names, pa.string()), set_aside)
+        table = self._parse(data, dict.fromkeys(names, pa.string()), skip_row)
         if lines:
             count = table.num_rows + len(lines)
-            outside = np.zeros(count, dtype=np.bool_)
-            outside[list(lines)] = True
-            table = table.take(pa.array(np.cumsum(~outside) - 1, mask=outside))
+            skipped = np.zeros(count, dtype=np.bool_)
+            skipped[list(lines)] = True
+            table = table.take(pa.array(np.cumsum(~skipped) - 1, mask=skipped))
         return table, lines, escaped
 
     def _parse(
@@ -130,7 +131,7 @@ class CsvBlock:
         if not NOT_BLANK.search(data):
             return pa.table({name: pa.array([], arrow_type) for name, arrow_type in types.items()})
         if data[: len(codecs.BOM_UTF8)] == codecs.BOM_UTF8:
-            data = codecs.BOM_UTF8 + data  # the parser drops one, and it is part of a field here
+            data = codecs.BOM_UTF8 + data  # the parser drops one byte-order mark, but here it is part of a field
         return pyarrow.csv.read_csv(
             pa.BufferReader(pa.py_buffer(data)),
             pyarrow.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=len(data) + 1),
@@ -145,7 +146,7 @@ class CsvBlock:
 
 
 def _with_missing(table: pa.Table, types: Mapping[str, pa.DataType | None]) -> pa.Table:
-    """Return the table with the spellings of a missing value as null that the parser let through."""
+    """Return the table with those spellings of a missing value replaced by null that the parser did not recognize."""
     for position, (name, wanted) in enumerate(types.items()):
         if wanted == STRING:
             table = table.set_column(position, name, encoded(in_one_piece(table[name])))
@@ -155,12 +156,12 @@ def _with_missing(table: pa.Table, types: Mapping[str, pa.DataType | None]) -> p
 
 
 def _fields_of(line: str) -> list[str]:
-    """Return the fields of one row as the parser reads them; a quote that is never closed ends with the row."""
-    fields, at, more = [], 0, True
+    """Return the fields of one row as the parser reads them. An unclosed quote ends at the end of the row."""
+    fields, start, more = [], 0, True
     while more:
-        match = _FIELD_OF_LINE.match(line, at)
-        assert match is not None  # noqa: S101  # it matches everything
+        match = _FIELD_OF_LINE.match(line, start)
+        assert match is not None  # noqa: S101  # the pattern matches any text
         quoted, plain, comma = match.groups(default="")
         fields.append(quoted.replace('""', '"') + plain)
-        at, more = match.end(), bool(comma)
+        start, more = match.end(), bool(comma)
     return fields

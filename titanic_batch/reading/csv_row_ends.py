@@ -1,7 +1,8 @@
-"""Where the rows of a CSV end.
+"""Detection of row ends in a CSV.
 
-A quoted field may hold line ends, so the quotes are counted. That is right as long as every quote opens or closes a
-field; where there is another one (``5" gun``, say), a slower scan finds the row ends exactly as the parser sees them.
+A quoted field may contain line terminators, so quotes are counted. This is correct as long as every quote opens or
+closes a field. If there is any other quote (as in ``5" gun``), a slower scan finds the row ends exactly as the parser
+does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-_SCAN_BYTES = 2**20  # that much at a time stays near the processor
+_SCAN_BYTES = 2**20  # fits in the processor's cache
 
 _QUOTE, _COMMA, _LF, _CR = b'",\n\r'
 _FIELD = rb'(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+|)'
@@ -20,16 +21,19 @@ _ROWS = re.compile(rb"(?:" + ROW.pattern + rb")*+")
 
 
 def last_row_end(data: bytearray) -> int:
-    """Return the offset just behind the last row that ends in ``data``, which starts at a row; 0 if none does."""
+    """Return the offset of the end of the last complete row in ``data``, or 0 if no row is complete.
+
+    ``data`` must begin at the start of a row. The line terminator is part of the row.
+    """
     last = data.rfind(b"\n")
     if last < 0:
-        # Only \r can end a row here. It may be the half of a \r\n, so the last byte doesn't count.
+        # Only \r can end a row here. The last byte is ignored, because it may be the first half of a \r\n.
         return end_of_rows(data) if b"\r" in data[:-1] else 0
     if b'"' not in data:
         return last + 1
-    quotes = _quotes(data)
+    quotes = _quote_offsets(data)
     before = int(np.searchsorted(quotes, last))
-    while before % 2 and last >= 0:  # inside a quoted field: go back to before it
+    while before % 2 and last >= 0:  # inside a quoted field: continue before it
         last = data.rfind(b"\n", 0, int(quotes[before - 1]))
         before = int(np.searchsorted(quotes, last)) if last >= 0 else 0
     if last < 0 or not _well_quoted(data, quotes[:before]):
@@ -37,34 +41,35 @@ def last_row_end(data: bytearray) -> int:
     return last + 1
 
 
-def _quotes(data: bytearray) -> NDArray[np.int64]:
-    """Return where the quotes are, rising."""
+def _quote_offsets(data: bytearray) -> NDArray[np.int64]:
+    """Return the offsets of the quotes, in ascending order."""
     array = np.frombuffer(data, dtype=np.uint8)
     starts = range(0, len(array), _SCAN_BYTES)
-    return np.concatenate([_quotes_in(array[start : start + _SCAN_BYTES]) + start for start in starts])
+    return np.concatenate([_quote_offsets_in(array[start : start + _SCAN_BYTES]) + start for start in starts])
 
 
-def _quotes_in(array: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _quote_offsets_in(array: NDArray[np.uint8]) -> NDArray[np.int64]:
     is_quote = array == _QUOTE
-    whole = len(array) // 8 * 8
-    # Most bytes are none, so eight at a time are passed over; of those left, the first is found, then the next.
-    words = is_quote[:whole].view("<u8")
-    places = np.flatnonzero(words != 0)
-    words = words[places]
+    aligned = len(array) // 8 * 8
+    # Quotes are rare, so eight bytes without one are skipped at a time. Each pass of the loop finds the first quote in
+    # each remaining word and clears it.
+    words = is_quote[:aligned].view("<u8")
+    positions = np.flatnonzero(words != 0)
+    words = words[positions]
     found = []
-    while len(places):
-        found.append(8 * places + (np.bitwise_count((words & -words) - 1) >> 3))
+    while len(positions):
+        found.append(8 * positions + (np.bitwise_count((words & -words) - 1) >> 3))
         words &= words - 1
         more = np.flatnonzero(words)
-        places, words = places[more], words[more]
-    found.append(np.flatnonzero(is_quote[whole:]) + whole)
+        positions, words = positions[more], words[more]
+    found.append(np.flatnonzero(is_quote[aligned:]) + aligned)
     return np.sort(np.concatenate(found), kind="stable")
 
 
 def _well_quoted(data: bytearray, quotes: NDArray[np.int64]) -> bool:
-    """Tell whether the quotes, in turn, open and close a field, or are doubled within one.
+    """Return whether the quotes alternately open and close a field, or are doubled within one.
 
-    Then and only then an even number of quotes before a line end means that the line end is not quoted.
+    If and only if they do, an even number of quotes before a line terminator means that it is not quoted.
     """
     if not len(quotes):
         return True
@@ -79,7 +84,7 @@ def _well_quoted(data: bytearray, quotes: NDArray[np.int64]) -> bool:
 
 
 def end_of_rows(data: bytearray) -> int:
-    """Return what `last_row_end` does, slower and exactly as the parser reads quotes."""
-    # A \r that is the last byte may be the half of a \r\n.
+    """Return the same offset as `last_row_end`, with a slower scan that reads quotes exactly as the parser does."""
+    # A \r at the end may be the first half of a \r\n.
     rows = _ROWS.match(data, 0, len(data) - data.endswith(b"\r"))
     return rows.end() if rows else 0

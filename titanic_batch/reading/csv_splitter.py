@@ -1,6 +1,6 @@
-"""A CSV cut into blocks that end where a row ends.
+"""Splitting of a CSV into blocks of complete rows.
 
-One thread reads bytes and looks for row ends; the costly part, parsing, is left to whoever takes a block.
+One thread reads the bytes and finds row ends. Parsing, the expensive part, is left to the threads that read the blocks.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from titanic_batch.reading.csv_blocks import NOT_BLANK, CsvBlock, Neighbours
 from titanic_batch.reading.csv_row_ends import ROW, end_of_rows, last_row_end
 
 BLOCK_BYTES = 8 * 2**20
-MAX_ROW_BYTES = 128 * 2**20  # a quote that is never closed must not make us hold the file
+MAX_ROW_BYTES = 128 * 2**20  # limits memory use if a quote is never closed
 
 
 class BlockStream(Protocol):
-    """What bytes are read from: an open file, or what unpacks one."""
+    """A source of bytes: an open file or a decompressor."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer, or its beginning, and return how many bytes that are; 0 at the end."""
+        """Read up to ``len(buffer)`` bytes into the buffer and return their number; 0 at the end."""
 
 
 class CsvSplitter:
-    """Cut a stream of bytes into a header and blocks of whole rows.
+    """Splits a stream of bytes into a header and blocks of complete rows.
 
     Parameters
     ----------
     stream
-        What to read, from its beginning.
+        The stream to read, from its beginning.
     block_bytes
-        About how many bytes a block has; at least one row.
+        Approximate size of a block. A block contains at least one row.
 
     Attributes
     ----------
     header : bytes
-        The first row that is not blank, without its line end and without a byte-order mark.
+        The first row that is not blank, without its line terminator and without a byte-order mark.
     """
 
     def __init__(self, stream: BlockStream, block_bytes: int = BLOCK_BYTES) -> None:
@@ -48,13 +48,13 @@ class CsvSplitter:
         self.header = self._take_header()
 
     def blocks(self, names: tuple[str, ...]) -> Iterator[CsvBlock]:
-        """Yield the blocks, each with at least one row, in order; the stream is read as they are asked for."""
+        """Yield the blocks in order, each with at least one row. The stream is read lazily."""
         neighbours = Neighbours()
         while self._rest or not self._at_end:
             while not (end := last_row_end(self._rest)) and not self._at_end:
                 self._check_row_length()
                 self._fill(self._block_bytes)
-            if self._at_end:  # the last row needs no line end
+            if self._at_end:  # the last row needs no line terminator
                 end = min(end + end_of_rows(self._rest[end:] + b"\n"), len(self._rest))
             if end:
                 data, self._rest = memoryview(self._rest)[:end], self._rest[end:]
@@ -71,7 +71,7 @@ class CsvSplitter:
             self._rest = self._rest[len(codecs.BOM_UTF8) :]
         while True:
             match = ROW.match(self._rest)
-            # A match that takes all there is may go on in what is not read yet: \r may be the half of \r\n.
+            # A match up to the end of the data may continue in unread data: \r may be the first half of a \r\n.
             if match and (self._at_end or match.end() < len(self._rest)):
                 end = match.end()
             elif self._at_end:
@@ -85,7 +85,7 @@ class CsvSplitter:
                 return bytes(header.strip(b"\r\n"))
 
     def _fill(self, count: int) -> None:
-        """Read ``count`` more bytes behind those that are left, into memory of their own: blocks keep the old one."""
+        """Append ``count`` bytes of the stream to the unused ones, in a new buffer: blocks refer to the old one."""
         filled = len(self._rest)
         buffer = bytearray(filled + max(count, 0))
         buffer[:filled] = self._rest

@@ -1,4 +1,4 @@
-"""An open CSV, compressed or not."""
+"""CSV inputs, compressed or not."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class CsvTable(InputTable):
-    """A CSV whose header was read.
+    """An open CSV whose header has been read.
 
     Parameters
     ----------
     source
-        What to open.
+        The source to open.
     block_bytes
-        About how many bytes a block has.
+        Approximate size of a block.
     digest
-        Whether the SHA-256 of the source's bytes will be asked for.
+        Whether to compute the digest that `sha256` returns.
 
     Raises
     ------
     InputError
         The source can't be opened.
     DataError
-        It is empty, damaged, no CSV, or its header can't be read.
+        The source is empty, damaged or not a CSV, or its header can't be read.
     """
 
     def __init__(self, source: Source, block_bytes: int = BLOCK_BYTES, *, digest: bool = False) -> None:
         super().__init__(source)
         with ExitStack() as stack, reading_from(source.name):
-            self._splitter = CsvSplitter(self._opened(stack, digest=digest), block_bytes)
-            self._all_names = _columns_of(self._splitter.header, source)
+            self._splitter = CsvSplitter(self._open_stream(stack, digest=digest), block_bytes)
+            self._all_names = _parse_header(self._splitter.header, source)
             self._closing = stack.pop_all()
 
     def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
-        """Yield the rows, block by block; see `InputTable.blocks`."""
+        """Yield the blocks of the table; see `InputTable.blocks`."""
         with reading_from(self.source.name):
             yield from self._splitter.blocks(self._all_names)
 
-    def _opened(self, stack: ExitStack, *, digest: bool) -> BlockStream:
-        """Return the stream of the text; ``stack`` closes it."""
+    def _open_stream(self, stack: ExitStack, *, digest: bool) -> BlockStream:
+        """Return the uncompressed stream, which ``stack`` closes."""
         raw = self.source.stream
         if raw is None:
             raw = stack.enter_context(open_file(self.source.name))
@@ -61,23 +61,23 @@ class CsvTable(InputTable):
                 self.size = self._state.size
         self._bytes = CountingReader(raw, self._state.size if self._state else 0, digest=digest)
         if compression := COMPRESSION.get(self.source.format):
-            packed = pa.PythonFile(self._bytes, "r")
-            stream: BlockStream = stack.enter_context(pa.CompressedInputStream(packed, compression))
+            compressed = pa.PythonFile(self._bytes, "r")
+            stream: BlockStream = stack.enter_context(pa.CompressedInputStream(compressed, compression))
             return stream
         return self._bytes
 
 
-def _columns_of(header: bytes, source: Source) -> tuple[str, ...]:
-    """Return the names of the columns that a header gives.
+def _parse_header(header: bytes, source: Source) -> tuple[str, ...]:
+    """Return the column names in a header.
 
     Raises
     ------
     DataError
-        It is no header of a CSV.
+        The bytes are not the header of a CSV.
     """
-    for magic, found in MAGIC.items():
+    for magic, file_format in MAGIC.items():
         if header.startswith(magic):
-            raise DataError(f"{source.name} is {found}, not {source.format}: say --input-format {found}.")
+            raise DataError(f"{source.name} is {file_format}, not {source.format}: say --input-format {file_format}.")
     if header.startswith(_UTF16) or b"\0" in header:
         raise DataError(f"{source.name} is not UTF-8 (UTF-16, or no text at all): save it as UTF-8.")
     if not header:

@@ -1,4 +1,4 @@
-"""Files and streams as bytes: opened, counted, digested, and what a failure to read them means."""
+"""Reading of files and streams as bytes: opening, counting, digests and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells that a file is still the same, and was not written to."""
+    """State of a file, compared to detect that the file was modified or replaced."""
 
     device: int
     inode: int
@@ -31,22 +31,23 @@ class FileState:
 
 
 def state_of(name: str) -> FileState | None:
-    """Return the state of a regular file; None for a pipe or a device, and where there is nothing."""
+    """Return the state of a regular file, or None if ``name`` is a pipe or a device, or does not exist."""
     try:
-        found = os.stat(name)
+        status = os.stat(name)
     except OSError:
         return None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return None
-    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def open_file(name: str) -> io.BufferedReader:
-    """Open a file to read its bytes.
+    """Open a file for reading in binary mode.
 
     Raises
     ------
     InputError
+        The file can't be opened.
     """
     try:
         return open(name, "rb")
@@ -55,21 +56,21 @@ def open_file(name: str) -> io.BufferedReader:
 
 
 class CountingReader(io.RawIOBase):
-    """Passes on the bytes of a stream and counts them; takes their SHA-256 if asked to.
+    """Reads from a stream, counts the bytes and optionally computes their SHA-256.
 
     Parameters
     ----------
     stream
-        What to read. It is not closed.
+        The stream to read. It is not closed.
     size
-        The bytes that there are at least: an earlier end is an OSError.
+        Minimum number of bytes in the stream. If it ends earlier, reading raises an OSError.
     digest
-        Whether to take the digest.
+        Whether to compute the SHA-256.
 
     Attributes
     ----------
     count : int
-        Bytes passed on so far.
+        Number of bytes read so far.
     """
 
     def __init__(self, stream: io.BufferedIOBase, size: int = 0, *, digest: bool) -> None:
@@ -80,7 +81,7 @@ class CountingReader(io.RawIOBase):
 
     @property
     def hexdigest(self) -> str | None:
-        """SHA-256 of what was passed on so far, in hex, if it is taken."""
+        """SHA-256 of the bytes read so far, in hex, or None if it is not computed."""
         return self._digest.hexdigest() if self._digest is not None else None
 
     def readable(self) -> bool:
@@ -88,7 +89,7 @@ class CountingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill the buffer, or its beginning, and return how many bytes that are; 0 at the end."""
+        """Read up to ``len(buffer)`` bytes into the buffer and return their number; 0 at the end."""
         got = self._stream.readinto(buffer)
         self.count += got
         if self._digest is not None:
@@ -98,25 +99,28 @@ class CountingReader(io.RawIOBase):
         return got
 
     def read_to_end(self) -> None:
-        """Read what the digest lacks, such as what follows the end of a compressed stream."""
+        """Read what is left, such as bytes after the end of the compressed data, if the SHA-256 is computed."""
         if self._digest is not None:
             while self.readinto(bytearray(_CHUNK_BYTES)):
                 pass
 
 
 class FileDigest:
-    """The SHA-256 of a file, taken in a thread of its own: a library reads the file itself, and not all of it."""
+    """Computes the SHA-256 of a file in a separate thread.
+
+    Needed for files that a library opens itself and does not read completely.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._closed = False
         self._hexdigest: str | None = None
-        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread = threading.Thread(target=self._compute, daemon=True)
         self._thread.start()
 
-    def _take(self) -> None:
+    def _compute(self) -> None:
         digest, buffer = hashlib.sha256(), bytearray(_CHUNK_BYTES)
-        with suppress(OSError), open(self._name, "rb", buffering=0) as file:  # whoever reads the file will meet it too
+        with suppress(OSError), open(self._name, "rb", buffering=0) as file:  # the library reports the same error
             while not self._closed:
                 if not (got := file.readinto(buffer)):
                     self._hexdigest = digest.hexdigest()
@@ -124,7 +128,7 @@ class FileDigest:
                 digest.update(memoryview(buffer)[:got])
 
     def hexdigest(self) -> str | None:
-        """Wait for the digest and return it, in hex; None where the file could not be read."""
+        """Wait for the digest and return it in hex, or None if the file could not be read."""
         self._thread.join()
         return self._hexdigest
 
@@ -137,7 +141,7 @@ class FileDigest:
 
 @contextmanager
 def reading_from(name: str) -> Iterator[None]:
-    """Turn a failure to read ``name`` into the error that `read_error` returns."""
+    """Replace an exception raised while ``name`` is read by the one that `read_error` returns."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -145,9 +149,10 @@ def reading_from(name: str) -> Iterator[None]:
 
 
 def read_error(name: str, error: Exception) -> DataError | TransferError:
-    """Return what a failure to read a file that could be opened means: damage, or a fault on the way.
+    """Return the exception to raise if an open file can't be read.
 
-    The library's own text is left out: it can quote what a field contains.
+    It is a `DataError` if the content is at fault, and a `TransferError` if memory or the device is. The library's own
+    message is omitted, because it can quote the content of a field.
     """
     if isinstance(error, MemoryError):
         return TransferError(
@@ -155,6 +160,6 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
         )
     if isinstance(error, OSError) and error.errno is not None:
         return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
-    if isinstance(error, pa.ArrowNotImplementedError):  # integers of 128 bits, for one
+    if isinstance(error, pa.ArrowNotImplementedError):  # such as 128-bit integers
         return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")

@@ -1,4 +1,4 @@
-"""An open input whose columns are known: what CSV and Parquet have in common, and whether the columns will do."""
+"""The common base of open CSV and Parquet inputs, with the check for required columns."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from titanic_batch.reading.files import CountingReader, state_of
 from titanic_batch.reading.formats import OWN_PREFIX
 from titanic_batch.reading.sources import Source
 
-_MAX_COMPARED = 1_000  # names that a missing one is compared with, each of which takes microseconds
+_MAX_COMPARED = 1_000  # existing names that a missing one is compared with; each comparison takes microseconds
 _OTHER_DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
 class InputTable(ABC):
-    """A source that was opened and whose columns are known; its rows are read once, by `blocks`.
+    """An open source whose columns are known. Its rows can be read once, with `blocks`.
 
-    Made by `opening.open_table`. Used as a context, it closes at the end what it has opened.
+    Created by `opening.open_table`. As a context manager, it closes on exit the files that it opened.
 
     Attributes
     ----------
     source : Source
     size : int or None
-        What `Block.size` of all blocks will add up to; None where it can't be known before.
+        Sum of `Block.size` over all blocks, or None if it can't be known in advance.
     """
 
     def __init__(self, source: Source) -> None:
@@ -52,22 +52,27 @@ class InputTable(ABC):
         self.close()
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the files that this table opened."""
         self._closing.close()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All columns, in the order of the file, but our own of a rejects file."""
+        """All columns, in file order, except those that rejects files add."""
         return tuple(name for name in self._all_names if not name.startswith(OWN_PREFIX))
 
     @property
     def byte_size(self) -> int | None:
-        """Size of the source; None where that isn't known, or not yet: a pipe's at its end."""
+        """Size of the source in bytes, or None if unknown. For a pipe, the number of bytes read so far."""
         return self._state.size if self._state is not None else self._bytes.count if self._bytes is not None else None
 
     @abstractmethod
     def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
-        """Yield the rows, block by block. ``wanted``: the columns that will be read; None: all.
+        """Yield the blocks of the table in order.
+
+        Parameters
+        ----------
+        wanted
+            The columns that will be read from the blocks, or None for all columns.
 
         Raises
         ------
@@ -78,28 +83,31 @@ class InputTable(ABC):
         """
 
     def sha256(self) -> str | None:
-        """Return the digest of all its bytes, in hex, if it was to be taken, and after all blocks were read."""
+        """Return the SHA-256 of the source in hex, or None if it was not requested.
+
+        All blocks must have been read.
+        """
         if self._bytes is None:
             return None
         self._bytes.read_to_end()
         return self._bytes.hexdigest
 
     def type_of(self, name: str) -> pa.DataType:
-        """Return the Arrow type of a column as it stands: text in a CSV."""
+        """Return the Arrow type of a column in the source. All columns of a CSV are text."""
         return self._types.get(name, pa.string())
 
     def require(self, wanted: Mapping[str, pa.DataType | None]) -> None:
-        """Check that the columns are there and of a type that can be made the wanted one.
+        """Check that the columns exist and can be converted to the wanted types.
 
         Raises
         ------
         DataError
-            Names every column that is missing, with the nearest name that is there, or stands there twice, or is of a
-            type that can't be used.
+            A column is missing, occurs more than once, or can't be converted. The message lists all missing columns,
+            each with the most similar existing name, if there is one.
         """
         if missing := [name for name in wanted if name not in self.names]:
-            raise DataError(f"{self.source.name}: {self._what_is_missing(missing, len(wanted))}")
-        # Not before, or the values of a first row that is no header would be taken for names.
+            raise DataError(f"{self.source.name}: {self._missing_message(missing, len(wanted))}")
+        # Checked second: if the header is missing, these are values of the first row and not column names.
         if twice := sorted(name for name, count in Counter(self._all_names).items() if count > 1):
             raise DataError(f"{self.source.name}: column {', '.join(twice)} stands in the header more than once.")
         for name, arrow_type in wanted.items():
@@ -109,32 +117,38 @@ class InputTable(ABC):
                 raise DataError(f"{self.source.name}: column {name} holds {found}, not {wanted_name}: convert it.")
 
     def require_unchanged(self) -> None:
-        """Check that a file is as it was when it was opened: what was read of another may be of neither.
+        """Check that the file has not changed since it was opened, so that all rows come from the same version.
 
         Raises
         ------
         TransferError
+            The file was modified, replaced or removed.
         """
         if self._state is not None and (now := state_of(self.source.name)) != self._state:
             what = "vanished" if now is None else "changed"
             raise TransferError(f"{self.source.name} {what} while it was read: try again.")
 
-    def _what_is_missing(self, missing: Sequence[str], of: int) -> str:
+    def _missing_message(self, missing: Sequence[str], wanted_count: int) -> str:
         if len(self.names) == 1:
             for delimiter, name in _OTHER_DELIMITERS.items():
                 if delimiter in self.names[0]:
                     return f"its fields are separated by {name}: separate them by commas."
         folded = {name.casefold(): name for name in self.names}
-        # Where no column is there, the names may be the values of a first row: then only their case may differ.
-        near = {name: _nearest(name, folded, only_case=len(missing) == of) for name in missing}
-        if len(missing) == of and set(near.values()) == {None} and self.source.format != "parquet":
+        # If all wanted columns are missing, the names may be the values of a first row. Then only names that differ in
+        # case are suggested.
+        all_missing = len(missing) == wanted_count
+        near = {name: _nearest(name, folded, only_case=all_missing) for name in missing}
+        if all_missing and set(near.values()) == {None} and self.source.format != "parquet":
             return f"the first line names none of the columns {', '.join(missing)}: is the header missing?"
         parts = [name if nearest is None else f"{name} (nearest: {nearest})" for name, nearest in near.items()]
         return f"column{'s' * (len(missing) > 1)} missing: {', '.join(parts)}."
 
 
 def _nearest(name: str, folded: Mapping[str, str], *, only_case: bool) -> str | None:
-    """Return the name that is likely meant, of those by their folded spelling; of very many the first are tried."""
+    """Return the most similar existing column, or None. ``folded`` contains the columns by case-folded name.
+
+    If there are very many columns, only the first ones are compared.
+    """
     key = name.casefold()
     if only_case or key in folded:
         return folded.get(key)

@@ -1,4 +1,4 @@
-"""From a source to an open table, whatever its format."""
+"""Opening of sources in any format."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from titanic_batch.reading.sources import Source
 
 
 def open_table(source: Source, block_bytes: int = BLOCK_BYTES, *, digest: bool = False) -> InputTable:
-    """Open a source and look at its columns.
+    """Open a source and read the names of its columns.
 
     Parameters
     ----------
     source
-        What to open.
+        The source to open.
     block_bytes
-        About how many bytes of a CSV a block has.
+        Approximate size of a block of a CSV.
     digest
-        Whether the SHA-256 of its bytes will be asked for.
+        Whether to compute the digest that `InputTable.sha256` returns.
 
     Raises
     ------
     InputError
         The source can't be opened.
     DataError
-        It is empty, damaged, not of its format, or its header can't be read.
+        The source is empty, damaged or not in its format, or its header can't be read.
     """
     if source.format == "parquet":
         return ParquetTable(source, digest=digest)

@@ -1,4 +1,4 @@
-"""A Parquet file as blocks of rows: whole row groups, or slices of a row group that is too large for memory."""
+"""Blocks of a Parquet file: whole row groups, or slices of a row group that is too large for memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from titanic_batch.reading.rules import Mask, Problem
 
 BLOCK_ROWS = 2**18
 MAX_GROUP_ROWS = 2**20
-_NEVER_CODES = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}  # the library can't read them as such
+# Arrow can't read columns in these encodings as dictionaries.
+_DELTA_ENCODINGS = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
 
 
 @dataclass(frozen=True, slots=True)
 class ParquetBlock:
-    """Rows of a Parquet file: consecutive row groups, read where the block is read, or rows that already are.
+    """Rows of a Parquet file: consecutive row groups, loaded when the block is read, or rows that are already loaded.
 
-    ``name`` is what messages call the file.
+    ``name`` is the name of the file in messages.
     """
 
     path: str
@@ -37,13 +38,13 @@ class ParquetBlock:
 
     @property
     def size(self) -> int:
-        """Rows of the block."""
+        """Number of rows in the block."""
         if self.rows is not None:
             return int(self.rows.num_rows)
         return sum(self.metadata.row_group(group).num_rows for group in self.groups)
 
     def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
-        """Return the columns that ``types`` names, each of its type (None: as it stands)."""
+        """Return the columns in ``types``, each converted to its type, or with its original type if that is None."""
         table = self._table(list(types))
         problems, columns = [], []
         for name, wanted in types.items():
@@ -58,7 +59,7 @@ class ParquetBlock:
         return Rows(pa.table(columns, names=list(types)), problems)
 
     def fields(self, rows: NDArray[np.int64]) -> Fields:
-        """Return the given rows as they stood, every column of the file, as text that `columns.escape` leaves."""
+        """Return the original values of the given rows in all columns of the file, escaped with `escapes.escape`."""
         table = self._table(None).take(pa.array(rows))
         columns = [as_escaped_text(column) for column in table.columns]
         return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
@@ -68,9 +69,9 @@ class ParquetBlock:
             if self.rows is not None:
                 table = self.rows if names is None else self.rows.select(names)
             else:
-                with _opened(self.path, self.metadata, self.groups) as file:
-                    table = _row_groups(file, self.groups, names)
-            _check_codes(table)
+                with _open_row_groups(self.path, self.metadata, self.groups) as file:
+                    table = _read_row_groups(file, self.groups, names)
+            _check_dictionary_indices(table)
         except (OSError, pa.ArrowException) as error:
             raise read_error(self.name, error) from None
         return table
@@ -81,8 +82,16 @@ def parquet_blocks(
 ) -> Iterator[ParquetBlock]:
     """Yield the blocks of a file in order.
 
-    ``columns`` are those that will be asked for, None: all of them; ``name`` is what messages call the file, if it is
-    not its path.
+    Parameters
+    ----------
+    path
+        The file to read.
+    metadata
+        The metadata in its footer.
+    columns
+        The columns that will be read from the blocks, or None for all columns.
+    name
+        Name of the file in messages, by default its path.
     """
     name = name or path
     pending: list[int] = []
@@ -105,7 +114,7 @@ def _slices(
     path: str, name: str, metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None
 ) -> Iterator[ParquetBlock]:
     try:
-        with _opened(path, metadata, [group]) as file:
+        with _open_row_groups(path, metadata, [group]) as file:
             names = None if columns is None else list(columns)
             for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names, use_threads=False):
                 yield ParquetBlock(path, name, metadata, rows=_without_views(pa.Table.from_batches([batch])))
@@ -113,39 +122,39 @@ def _slices(
         raise read_error(name, error) from None
 
 
-def _opened(path: str, metadata: pq.FileMetaData, groups: Sequence[int]) -> pq.ParquetFile:
-    """Open a file of which these row groups will be read: text as codes, unless it is stored as differences."""
-    place = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
+def _open_row_groups(path: str, metadata: pq.FileMetaData, groups: Sequence[int]) -> pq.ParquetFile:
+    """Open a file to read the given row groups, with text as dictionaries unless it is delta-encoded."""
+    index = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
     text = [field.name for field in metadata.schema.to_arrow_schema() if is_text(field.type)]
-    chunks = {name: [metadata.row_group(group).column(place[name]) for group in groups] for name in text}
-    as_codes = [name for name in text if all(_NEVER_CODES.isdisjoint(chunk.encodings) for chunk in chunks[name])]
-    return pq.ParquetFile(path, metadata=metadata, read_dictionary=as_codes, buffer_size=2**20)
+    chunks = {name: [metadata.row_group(group).column(index[name]) for group in groups] for name in text}
+    encoded = [name for name in text if all(_DELTA_ENCODINGS.isdisjoint(chunk.encodings) for chunk in chunks[name])]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=encoded, buffer_size=2**20)
 
 
-def _row_groups(file: pq.ParquetFile, groups: Sequence[int], columns: list[str] | None) -> pa.Table:
+def _read_row_groups(file: pq.ParquetFile, groups: Sequence[int], columns: list[str] | None) -> pa.Table:
     try:
         table = file.read_row_groups(list(groups), columns=columns, use_threads=False)
-    except pa.ArrowNotImplementedError:  # codes within lists or the like, which are others in each group
+    except pa.ArrowNotImplementedError:  # dictionaries in nested columns, which differ between row groups
         table = pa.concat_tables([file.read_row_group(group, columns=columns, use_threads=False) for group in groups])
     return _without_views(table)
 
 
 def _without_views(table: pa.Table) -> pa.Table:
-    """Return a table in which text and bytes stand in place of views of them, whose rows the library can't take."""
+    """Return a table with string and binary views converted to strings and binary: Arrow can't select rows of views."""
     return table.cast(pa.schema([field.with_type(view_free(field.type)) for field in table.schema]))
 
 
-def view_free(found: pa.DataType) -> pa.DataType:
-    """Return an Arrow type with text and bytes in place of views of them: the type that a column is read as."""
-    if pa.types.is_string_view(found):
+def view_free(arrow_type: pa.DataType) -> pa.DataType:
+    """Return the type that a column of type ``arrow_type`` is read as: string and binary views become plain types."""
+    if pa.types.is_string_view(arrow_type):
         return pa.string()
-    if pa.types.is_binary_view(found):
+    if pa.types.is_binary_view(arrow_type):
         return pa.binary()
-    inner = [found.field(place) for place in range(found.num_fields)] if pa.types.is_nested(found) else []
+    inner = [arrow_type.field(i) for i in range(arrow_type.num_fields)] if pa.types.is_nested(arrow_type) else []
     free = [field.with_type(view_free(field.type)) for field in inner]
     if free == inner:
-        return found
-    match found:
+        return arrow_type
+    match arrow_type:
         case pa.StructType():
             return pa.struct(free)
         case pa.MapType():
@@ -158,8 +167,14 @@ def view_free(found: pa.DataType) -> pa.DataType:
             return pa.list_(free[0])
 
 
-def _check_codes(table: pa.Table) -> None:
-    """Check that dictionary codes stay within the dictionary, which the library takes for granted in a damaged file."""
+def _check_dictionary_indices(table: pa.Table) -> None:
+    """Check that dictionary indices are in range, which Arrow assumes even if the file is damaged.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        An index is out of range.
+    """
     for column in table.columns:
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
             low, high = stored_bounds(chunk.indices) if len(chunk) else (0, -1)

@@ -1,4 +1,4 @@
-"""An open Parquet file."""
+"""Parquet inputs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from titanic_batch.reading.sources import Source
 
 
 class ParquetTable(InputTable):
-    """A Parquet file whose footer was read. A stream, which can't be read from its end, is spooled to the disk.
+    """An open Parquet file whose footer has been read. A stream is first copied to disk, because it is not seekable.
 
     Parameters
     ----------
     source
-        What to open.
+        The source to open.
     digest
-        Whether the SHA-256 of the source's bytes will be asked for.
+        Whether to compute the digest that `sha256` returns.
 
     Raises
     ------
     InputError
         The source can't be opened.
     DataError
-        It is empty, damaged, or no Parquet.
+        The source is empty, damaged or not a Parquet file.
     """
 
     def __init__(self, source: Source, *, digest: bool = False) -> None:
@@ -43,26 +43,26 @@ class ParquetTable(InputTable):
         self._path = source.name
         with ExitStack() as stack, reading_from(source.name):
             if self._state is None:
-                self._path = self._spooled(stack, digest=digest)
+                self._path = self._spool(stack, digest=digest)
             elif digest:
                 self._digest = stack.enter_context(FileDigest(self._path))
-            self._metadata, schema = self._footer()
+            self._metadata, schema = self._read_footer()
             self._closing = stack.pop_all()
         self.size = self._metadata.num_rows
         self._all_names = tuple(schema.names)
         self._types = dict(zip(schema.names, map(view_free, schema.types), strict=True))
 
     def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
-        """Yield the rows, block by block; see `InputTable.blocks`."""
+        """Yield the blocks of the table; see `InputTable.blocks`."""
         with reading_from(self.source.name):
             yield from parquet_blocks(self._path, self._metadata, wanted, self.source.name)
 
     def sha256(self) -> str | None:
-        """Return the digest of all its bytes, in hex, if it was to be taken."""
+        """Return the SHA-256 of the source in hex, or None if it was not requested."""
         return self._digest.hexdigest() if self._digest is not None else super().sha256()
 
-    def _spooled(self, stack: ExitStack, *, digest: bool) -> str:
-        """Copy the stream to a file without a name, which goes with the process, and return a path to open it by."""
+    def _spool(self, stack: ExitStack, *, digest: bool) -> str:
+        """Copy the stream to an unnamed file, which disappears with the process, and return a path that opens it."""
         spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         with nullcontext(self.source.stream) if self.source.stream else open_file(self.source.name) as stream:
             self._bytes = CountingReader(stream, digest=digest)
@@ -70,7 +70,7 @@ class ParquetTable(InputTable):
         spool.flush()
         return f"/dev/fd/{spool.fileno()}"
 
-    def _footer(self) -> tuple[pq.FileMetaData, pa.Schema]:
+    def _read_footer(self) -> tuple[pq.FileMetaData, pa.Schema]:
         with open_file(self._path) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise DataError(f"{self.source.name} is empty: not even a header.")

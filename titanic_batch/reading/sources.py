@@ -1,4 +1,4 @@
-"""Sources: what a user names (files, folders, globs, stdin), one by one."""
+"""Resolution of the files, folders, globs and stdin that a user names into individual sources."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Source:
     Attributes
     ----------
     name
-        What messages and reports call it: a path, if it is one.
+        Name of the source in messages and reports. For a file, its path.
     format
-        What its bytes are.
+        File format of the content.
     stream
-        Its bytes, to be read once; None: they are in the file that ``name`` names.
+        A stream with the content, which can be read once. None if the content is in the file ``name``.
     relative_name
-        The path below the folder that was named, or below the part of a glob that has no wildcard.
+        Path relative to the named folder, or to the part of the glob without wildcards.
     """
 
     name: str
@@ -37,17 +37,18 @@ class Source:
 
 
 def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> list[Source]:
-    """Return the inputs that are named by paths, folders, globs and ``-``, in order; a folder's and a glob's by name.
+    """Return the sources for paths, folders, globs and ``-``, in the given order.
 
-    A folder stands for the files in it, not below it, whose suffix tells a format; names with a leading dot or
-    underscore and rejects files are passed over.
+    The files of a folder or a glob are sorted by name. A folder stands for the files directly in it whose suffix
+    indicates a format, or for all of them if ``input_format`` is given. Names with a leading dot or underscore and
+    rejects files are skipped.
 
     Raises
     ------
     InputError
-        A file or folder is not there, or there is nothing in it.
+        A file or folder does not exist, or a folder or glob contains no input.
     UsageError
-        A format can't be told, or stdin is named twice.
+        The format of a file is unknown, or stdin is named more than once.
     """
     named = [(name, given) for given in inputs for name in _names(given, input_format)]
     stdin = sum(name == STDIN for name, _ in named)
@@ -58,13 +59,13 @@ def find_sources(inputs: Sequence[str], input_format: Format | None = None) -> l
     return [
         Source("stdin", input_format or "csv", cast("io.BufferedReader", sys.stdin.buffer))
         if name == STDIN
-        else Source(name, input_format or format_of(name), None, os.path.relpath(name, _base(given)))
+        else Source(name, input_format or format_of(name), None, os.path.relpath(name, _base_folder(given)))
         for name, given in named
     ]
 
 
 def _names(given: str, input_format: Format | None) -> Iterator[str]:
-    """Yield the files that one name stands for, and stdin as it was named."""
+    """Yield the files that ``given`` refers to; ``-`` is yielded unchanged."""
     if given == STDIN or os.path.isfile(given):
         yield given
     elif os.path.isdir(given):
@@ -81,7 +82,7 @@ def _names(given: str, input_format: Format | None) -> Iterator[str]:
 
 
 def _files_in(folder: str, input_format: Format | None) -> list[str]:
-    suffixes = tuple(f".{known}" for known in FORMATS)
+    suffixes = tuple(f".{file_format}" for file_format in FORMATS)
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -99,8 +100,8 @@ def _files_in(folder: str, input_format: Format | None) -> list[str]:
     return found
 
 
-def _base(given: str) -> str:
-    """Return the folder below which the names of inputs count."""
+def _base_folder(given: str) -> str:
+    """Return the folder that `Source.relative_name` is relative to."""
     if os.path.isdir(given):
         return given
     base = os.path.dirname(given)

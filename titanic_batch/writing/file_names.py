@@ -1,4 +1,4 @@
-"""Which files a run reads and writes, by what it was told: looked at before anything is imported to read them."""
+"""Checks on the names of a run's inputs and outputs, made before the libraries that read the files are imported."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from titanic_batch.writing.publishing import STDOUT, is_stream
 
 
 def is_folder(output: str) -> bool:
-    """Tell whether an output is a folder, for one file of predictions for each input."""
+    """Return whether an output is a folder, which receives one file of predictions per input."""
     return output.endswith(os.sep) or os.path.isdir(output)
 
 
 def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
-    """Check that no file is written that is read, or written as two things.
+    """Check that no output is also an input or another output.
 
     Raises
     ------
     UsageError
+        A file would be overwritten or written twice.
     """
     given = [name for name in outputs if name is not None]
     if given.count(STDOUT) > 1:
         raise UsageError("- (stdout) is named for two outputs: name a file for one of them.")
     named = [name for name in given if name != STDOUT and not is_stream(name)]
-    places = [os.path.realpath(name) for name in named]
-    read = _files_named(inputs)
-    for name, place in zip(named, places, strict=True):
-        if place in read:
+    paths = [os.path.realpath(name) for name in named]
+    read = _input_files(inputs)
+    for name, path in zip(named, paths, strict=True):
+        if path in read:
             raise UsageError(f"{name} is an input and would be overwritten: name another output.")
-        if places.count(place) > 1:
+        if paths.count(path) > 1:
             raise UsageError(f"{name} is named for two outputs: name another file for one of them.")
 
 
-def _files_named(inputs: Sequence[str]) -> set[str]:
-    """Return the real paths of the files that may be read, of those that are there."""
+def _input_files(inputs: Sequence[str]) -> set[str]:
+    """Return the real paths of all existing files that the inputs may refer to."""
     found = [name for given in inputs for name in (given, *glob.glob(given, recursive=True))]
     for given in inputs:
         if os.path.isdir(given):

@@ -1,4 +1,4 @@
-"""The columns of predictions."""
+"""The columns of a predictions file."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from titanic_batch.scoring.drift import Drift
 PROBABILITY = "Probability"
 
 Scores = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
-"""Takes accepted rows and returns their labels (int8) and probabilities (float64)."""
+"""Function that takes accepted rows and returns their labels (int8) and probabilities (float64)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictedColumns:
-    """What a row of predictions consists of: its key, the columns to keep, the label and the probability.
+    """The columns of the predictions: the key, the columns to keep, the label and the probability.
 
     Attributes
     ----------
     contract
-        What accepted rows are like.
+        The contract that accepted rows satisfy.
     label
-        The name of the predicted column.
+        Name of the predicted column.
     scores
-        What makes labels and probabilities of accepted rows.
+        Function that computes the labels and probabilities of accepted rows.
     keep
-        Columns to carry over.
+        Input columns to copy to the predictions.
     provenance
-        What goes into Parquet's metadata.
+        Metadata to store in Parquet files.
     drift
-        Returns how the rows that were scored since its last call compare with those of the fit, where that is known.
+        Function that compares the rows scored since its last call with the training rows. It returns None if no rows
+        were scored, or if the distribution of the training rows is not known.
     """
 
     contract: Contract
@@ -54,17 +55,18 @@ class PredictedColumns:
         Raises
         ------
         UsageError
-            A column to keep is one that is written anyway.
+            A column to keep is listed twice, or is always written.
         """
         written = [self.contract.key, *self.keep, self.label, PROBABILITY]
         if twice := {name for name in written if written.count(name) > 1}:
             raise UsageError(f"{', '.join(sorted(twice))} is written anyway, or kept twice: leave it out of --keep.")
 
     def schema(self, tables: Sequence[InputTable], output_format: Format) -> pa.Schema:
-        """Return the schema of predictions.
+        """Return the schema of the predictions.
 
-        Kept columns are as they stand in the tables, but text is no longer codes or views; they are text where the
-        tables differ, or where a CSV has no form for them.
+        Kept columns have the same type as in the tables, except that dictionary-encoded text and string views become
+        plain strings. A column is also converted to strings if its type differs between tables, or if CSV output can't
+        represent its type.
         """
         types = self.contract.types
         fields = [(self.contract.key, types[self.contract.key])]
@@ -72,21 +74,21 @@ class PredictedColumns:
             found = {types.get(name) or table.type_of(name) for table in tables}
             arrow_type = found.pop() if len(found) == 1 else pa.string()
             if output_format == "parquet":
-                stays = pa.types.is_large_string(arrow_type) or not is_text(arrow_type)
+                keeps_type = pa.types.is_large_string(arrow_type) or not is_text(arrow_type)
             else:
-                stays = is_plain(arrow_type)
-            fields.append((name, arrow_type if stays else pa.string()))
+                keeps_type = is_plain(arrow_type)
+            fields.append((name, arrow_type if keeps_type else pa.string()))
         fields += [(self.label, pa.int8()), (PROBABILITY, pa.float64())]
         return pa.schema(fields, metadata=dict(self.provenance))
 
     def of(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
-        """Return the predictions for accepted rows."""
+        """Return the predictions for accepted rows, with the given schema."""
         labels, probabilities = self.scores(rows)
-        carried = [_as(rows[field.name], field.type) for field in schema if field.name in rows.column_names]
-        return pa.table([*carried, labels, probabilities], schema=schema)
+        copied = [_cast(rows[field.name], field.type) for field in schema if field.name in rows.column_names]
+        return pa.table([*copied, labels, probabilities], schema=schema)
 
 
-def _as(column: pa.ChunkedArray, arrow_type: pa.DataType) -> pa.ChunkedArray:
+def _cast(column: pa.ChunkedArray, arrow_type: pa.DataType) -> pa.ChunkedArray:
     if column.type == arrow_type:
         return column
     return as_text(column) if pa.types.is_string(arrow_type) else column.cast(arrow_type)

@@ -1,11 +1,11 @@
-"""Files that appear whole or not at all.
+"""Atomic publication of output files.
 
-Each file is written under a hidden name beside its target, flushed, fsynced and renamed over the target, and then its
-folder is fsynced: a reader sees the whole old file or the whole new one. The hidden file is locked while it is written:
-that lock is what keeps two runs from writing the same output, and it goes with the process that held it. What a killed
-run leaves behind has the name that the next run uses, and is overwritten by it.
+Each file is written under a hidden name next to its target, flushed, fsynced and renamed over the target. Then its
+folder is fsynced. A reader sees either the complete old file or the complete new one. The hidden file is locked while
+it is written. The lock prevents two runs from writing the same output, and is released when its process ends. A file
+left behind by a killed run has the hidden name that the next run uses, so the next run overwrites it.
 
-Files that belong together become visible one after the other, in a moment in which nobody's signal stops the process.
+Files that belong together are published one directly after the other, and no signal stops the process in between.
 """
 
 from __future__ import annotations
@@ -32,23 +32,24 @@ from titanic_batch.writing import stopping
 
 STDOUT = "-"
 PRIVATE = 0o600
-_OPEN = 0o666  # less the umask
+_DEFAULT_MODE = 0o666  # restricted by the umask
 _SPOOLED_BYTES = 2**20
 _POLL_SECONDS = 0.05
-_PATIENCE_SECONDS = 0.2  # whoever only clears up or checks holds a file for a moment
+_MIN_WAIT_SECONDS = 0.2  # a process that only cleans up or checks locks a file for a moment
 _SUFFIX = ".partial"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-# Names of what the process has open already: opened by these names, a file would be cut, and a pipe be another one.
-_OPEN_ALREADY = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
+# Names of descriptors that are already open. Opening such a name again would truncate a file, and would not give the
+# same pipe.
+_OPEN_DESCRIPTOR = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
 
 _unpublished: set[Output] = set()
-_beginning = threading.RLock()
+_creation_lock = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """A file that is where it belongs; ``sha256`` only where digests were asked for."""
+    """A published file, with its size in bytes. ``sha256`` is None unless digests were requested."""
 
     name: str
     bytes: int
@@ -61,24 +62,25 @@ class Output:
     Attributes
     ----------
     file : io.RawIOBase
-        Where its content goes. A failure to write there is a `TransferError` that names this output.
+        The stream to write the content to. If writing fails, it raises a `TransferError` that names this output.
     name : str
-        What messages call it.
+        Name of the output in messages.
     is_stream : bool
-        Whether it is written to and not renamed over: stdout, a pipe, a device.
+        Whether the target is written to, rather than replaced by renaming: stdout, a pipe or a device.
     """
 
-    def __init__(self, target: str, mode: int = _OPEN, wait: float = 0) -> None:
-        """Open what will become ``target``; ``-`` is stdout. Stdout, pipes and devices get all of it at `publish`.
+    def __init__(self, target: str, mode: int = _DEFAULT_MODE, wait: float = 0) -> None:
+        """Open the file that will become ``target``, or stdout if that is ``-``.
 
-        Where another run is writing the target, it is waited for, ``wait`` seconds at most.
+        Stdout, pipes and devices receive the whole content at `publish`. If another run is writing the target, wait for
+        it, for at most ``wait`` seconds.
 
         Raises
         ------
         OutputBusyError
-            Another run is writing this target.
+            Another run is still writing the target.
         OutputError
-            It can't be created.
+            The file can't be created.
         TransferError
             The disk is full.
         """
@@ -89,14 +91,15 @@ class Output:
         if self.is_stream:
             self._target = target
             self._descriptor = _open_descriptor(target, self.name)
-            # Little stays in memory: there may be no folder for temporary files. Closed by publish() or discard().
+            # Small outputs stay in memory, because there may be no folder for temporary files. Closed by publish() or
+            # discard().
             self._content = cast(io.BufferedRandom, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
         else:
             self._target = os.path.realpath(target)
             if os.path.isdir(self._target):
                 raise OutputError(f"{self.name} is a folder: name a file.")
             folder, name = os.path.split(self._target)
-            deadline = time.monotonic() + max(wait, _PATIENCE_SECONDS)
+            deadline = time.monotonic() + max(wait, _MIN_WAIT_SECONDS)
             while not self._lock(os.path.join(folder, f".{name}{_SUFFIX}"), mode):
                 if time.monotonic() >= deadline:
                     raise OutputBusyError(f"{self.name} is being written by another run: try again later.")
@@ -104,13 +107,13 @@ class Output:
         self.file = _Content(self._content, self.name)
 
     def _lock(self, hidden: str, mode: int) -> bool:
-        """Take the hidden file, empty, unless another run has it."""
-        with stopping.delayed(), _beginning, self._creating():
+        """Create, lock and empty the hidden file. Return False if another run has locked it."""
+        with stopping.delayed(), _creation_lock, self._creating():
             while True:
                 descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # The run that held the lock may have renamed the file, or removed it, while we opened it.
+                    # The run that had the lock may have renamed or removed the file after we opened it.
                     if _is_at(descriptor, hidden):
                         self._content = os.fdopen(os.dup(descriptor), "w+b")
                         self._hidden = hidden
@@ -123,11 +126,11 @@ class Output:
                     os.close(descriptor)
 
     def _clear(self, mode: int) -> None:
-        """Make the hidden file as a new one: a killed run may have left content, and open to more people."""
+        """Empty the hidden file and restrict its mode: a killed run may have left content and a less strict mode."""
         try:
             os.ftruncate(self._content.fileno(), 0)
-            if (left := stat.S_IMODE(os.fstat(self._content.fileno()).st_mode)) & ~mode:
-                os.fchmod(self._content.fileno(), left & mode)
+            if (current := stat.S_IMODE(os.fstat(self._content.fileno()).st_mode)) & ~mode:
+                os.fchmod(self._content.fileno(), current & mode)
         except OSError:
             self.discard()
             raise
@@ -137,18 +140,19 @@ class Output:
         try:
             yield
         except OSError as error:
-            if error.errno in _FULL:
-                raise _failed(self.name, error) from None
+            if error.errno in _DISK_FULL:
+                raise _write_error(self.name, error) from None
             folder = os.path.dirname(self.name)
             hint = f": make the folder {folder} first" if error.errno == errno.ENOENT and folder else ""
             raise OutputError(f"{self.name} can't be created ({error.strerror}){hint}.") from None
 
     def finish(self) -> None:
-        """Bring the content to the disk, so that only renaming is left to do.
+        """Flush the content to disk, so that only the rename is left.
 
         Raises
         ------
         TransferError
+            Writing failed.
         """
         with _writing(self.name):
             self._content.flush()
@@ -156,7 +160,7 @@ class Output:
                 os.fsync(self._content.fileno())
 
     def described(self, *, digest: bool) -> PublishedFile:
-        """Return what the content is, once it is finished."""
+        """Return the name and size of the finished file, and its SHA-256 if ``digest`` is true."""
         with _writing(self.name):
             size = self._content.seek(0, os.SEEK_END)
             sha256 = None
@@ -166,24 +170,25 @@ class Output:
         return PublishedFile(self.name, size, sha256)
 
     def withdraw(self) -> None:
-        """Have `publish` remove the target, if it is there, and put nothing in its place."""
+        """Make `publish` remove the target, if it exists, and publish nothing."""
         self._withdrawn = True
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether nothing is to be published here."""
+        """Whether `withdraw` was called."""
         return self._withdrawn
 
     def publish(self) -> None:
-        """Put the file where it belongs. `finish` comes before.
+        """Publish the file, which must be finished.
 
         Raises
         ------
         TransferError
+            Writing, renaming or removing failed.
         """
         with _writing(self.name):
             if self._hidden is None:
-                self._emit()
+                self._write_stream()
             elif self._withdrawn:
                 with suppress(FileNotFoundError):
                     os.unlink(self._target)
@@ -196,31 +201,31 @@ class Output:
                 _sync_folder(os.path.dirname(self._target))
             self._content.close()
 
-    def _emit(self) -> None:
+    def _write_stream(self) -> None:
         self._content.seek(0)
         if self._descriptor == 1:
             shutil.copyfileobj(self._content, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
-            place = self._target if self._descriptor is None else os.dup(self._descriptor)
-            with open(place, "wb") as stream:
+            target = self._target if self._descriptor is None else os.dup(self._descriptor)
+            with open(target, "wb") as stream:
                 shutil.copyfileobj(self._content, stream)
 
     def discard(self) -> None:
-        """Leave no trace of what was not published. Does nothing after `publish`."""
+        """Remove the hidden file. Does nothing after `publish`."""
         if self._hidden is not None:
-            # As long as we have it open nobody else can own it, so what stands there is ours or not there.
+            # While we have the lock, no other run can use the hidden name, so the file is either ours or gone.
             with suppress(OSError, ValueError):
                 if _is_at(self._content.fileno(), self._hidden):
                     os.unlink(self._hidden)
             self._hidden = None
             _unpublished.discard(self)
-        with suppress(OSError):  # closing writes what is buffered, for which the disk may have no room
+        with suppress(OSError):  # closing flushes the buffer, and the disk may be full
             self._content.close()
 
 
 class _Content(io.RawIOBase):
-    """The file that an output's content goes to. Closing it leaves the output open."""
+    """The stream for an output's content. Closing it leaves the output open."""
 
     def __init__(self, file: io.BufferedRandom, name: str) -> None:
         self._file = file
@@ -243,19 +248,19 @@ class _Content(io.RawIOBase):
 
 
 class Publication:
-    """The files of one run: published together at its end, one by one, or discarded.
+    """The files of one run, which are either published together at its end, one by one, or discarded.
 
     Parameters
     ----------
     wait
-        Seconds to wait for another run that is writing one of them.
+        Maximum time in seconds to wait for other runs that are writing the same files.
     digests
-        Whether `published` is to have digests, for which the files are read once more.
+        Whether to compute the digests in `published`, for which the files are read again.
 
     Attributes
     ----------
     published : list of PublishedFile
-        Those that are where they belong, so far.
+        The files that have been published so far.
     """
 
     def __init__(self, wait: float = 0, *, digests: bool = False) -> None:
@@ -264,19 +269,22 @@ class Publication:
         self._deadline = time.monotonic() + wait
         self._digests = digests
 
-    def add(self, target: str, mode: int = _OPEN, *, first: bool = False) -> Output:
-        """Open one more file, to be published last, or first. Raises as `Output` does."""
+    def add(self, target: str, mode: int = _DEFAULT_MODE, *, first: bool = False) -> Output:
+        """Open another file, to be published last, or before all others if ``first`` is true.
+
+        Raises the same exceptions as `Output`.
+        """
         output = Output(target, mode, max(self._deadline - time.monotonic(), 0))
         self._outputs.insert(0 if first else len(self._outputs), output)
         return output
 
     def drop(self, output: Output) -> None:
-        """Discard one of the files."""
+        """Discard one of the files, so that it is not published."""
         self._outputs.remove(output)
         output.discard()
 
     def publish(self) -> None:
-        """Publish all files; nothing appears before all of them are complete."""
+        """Publish all files. None of them becomes visible before all are complete."""
         for output in self._outputs:
             output.finish()
         files = [output.described(digest=self._digests) for output in self._outputs]
@@ -298,41 +306,45 @@ class Publication:
 
 
 def discard_all(*, for_good: bool = False) -> None:
-    """Leave no trace of any file that was not published, whoever is writing it: the process is about to end.
+    """Remove all unpublished files of the process, from any thread. Called when the process is about to end.
 
-    ``for_good``: no other thread begins one any more.
+    If ``for_good`` is true, other threads can't create any more files afterwards.
     """
     if for_good:
-        _beginning.acquire(timeout=_PATIENCE_SECONDS)
+        _creation_lock.acquire(timeout=_MIN_WAIT_SECONDS)
     for output in list(_unpublished):
         output.discard()
 
 
 def check_creatable(target: str) -> None:
-    """Check, before any work is done, that a file can be created that will be published later.
+    """Check, before any work is done, that a file to be published later can be created.
 
     Raises
     ------
     OutputError
+        The file can't be created.
+    TransferError
+        The disk is full.
     """
-    with suppress(OutputBusyError):  # it is there to be written
+    with suppress(OutputBusyError):  # another run is writing it, so it can be created
         Output(target).discard()
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder, and those it lies in, and bring them to the disk.
+    """Create a folder and its parents, and fsync them.
 
     Raises
     ------
     OutputError
+        The folder can't be created.
     """
     if folder and not os.path.isdir(folder):
-        above = os.path.dirname(folder)
-        make_folder(above)
+        parent = os.path.dirname(folder)
+        make_folder(parent)
         try:
-            with suppress(FileExistsError):  # another run may have been quicker
+            with suppress(FileExistsError):  # another run may have created it in the meantime
                 os.mkdir(folder)
-            _sync_folder(above or ".")
+            _sync_folder(parent or ".")
         except OSError as error:
             raise OutputError(f"the folder {folder} can't be made ({error.strerror}).") from None
         if not os.path.isdir(folder):
@@ -340,7 +352,7 @@ def make_folder(folder: str) -> None:
 
 
 def clear_left_behind(folder: str) -> None:
-    """Remove what killed runs left in a folder, and nothing that another run is writing."""
+    """Remove the files that killed runs left in a folder, but none that another run is writing."""
     for name in os.listdir(folder):
         if name.startswith(".") and name.endswith(_SUFFIX):
             with suppress(OutputBusyError, OutputError):
@@ -349,29 +361,30 @@ def clear_left_behind(folder: str) -> None:
 
 @contextmanager
 def _writing(name: str) -> Iterator[None]:
-    """Turn a failure to write ``name`` into a `TransferError`; a closed pipe stays what it is."""
+    """Replace an OSError raised while ``name`` is written by a `TransferError`, except for a broken pipe."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _failed(name, error) from None
+        raise _write_error(name, error) from None
 
 
 def append_text(name: str, text: str) -> None:
-    """Append text, as UTF-8, to a file that others append to as well.
+    """Append text, as UTF-8, to a file that other processes append to as well.
 
     Raises
     ------
     TransferError
+        Writing failed.
     """
     with _writing(name), open(name, "a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
 
 
 def is_stream(path: str) -> bool:
-    """Tell whether a path is a pipe or a device, or open already: to be written to and never renamed over."""
-    if _OPEN_ALREADY.fullmatch(path):
+    """Return whether a path is a pipe, a device or an open descriptor, which is written to and never renamed over."""
+    if _OPEN_DESCRIPTOR.fullmatch(path):
         return True
     try:
         mode = os.stat(path).st_mode
@@ -380,16 +393,16 @@ def is_stream(path: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _failed(name: str, error: OSError) -> TransferError:
-    hint = "free some space" if error.errno in _FULL else "see to the disk"
+def _write_error(name: str, error: OSError) -> TransferError:
+    hint = "free some space" if error.errno in _DISK_FULL else "see to the disk"
     return TransferError(f"writing {name} failed ({error.strerror or 'I/O error'}): {hint} and try again.")
 
 
 def _open_descriptor(target: str, name: str) -> int | None:
-    """Return the descriptor that a stream has already; None: it is to be opened by its path."""
+    """Return the descriptor that a target refers to, or None if it must be opened by its path."""
     if target == STDOUT:
         descriptor = 1
-    elif match := _OPEN_ALREADY.fullmatch(target):
+    elif match := _OPEN_DESCRIPTOR.fullmatch(target):
         stdout, stderr, *numbers = match.groups()
         descriptor = 1 if stdout else 2 if stderr else int(next(filter(None, numbers)))
     else:
@@ -404,7 +417,7 @@ def _open_descriptor(target: str, name: str) -> int | None:
 
 
 def _is_at(descriptor: int, path: str) -> bool:
-    """Tell whether an open file is what stands at a path."""
+    """Return whether an open file is the file at a path."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:

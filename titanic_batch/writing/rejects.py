@@ -1,4 +1,4 @@
-"""The rejects file: rejected rows, with where each stood and why."""
+"""The rejects file: rejected rows with their origin and the reasons for the rejection."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ REJECT_LINE = f"{OWN_PREFIX}line"
 
 
 class RejectsWriter:
-    """Writes rejected rows to an open file, which it does not close: where each stood, why, and its fields.
+    """Writes rejected rows with their origin, reasons and fields to an open file, which it does not close.
 
-    Columns: ``reject_source``, ``reject_row`` (1 is the first row after the header), ``reject_reasons`` (a JSON list of
-    objects with rule, column and value), ``reject_line`` (the whole row, where its fields don't fit the header), and
-    then the source's own, as text and exactly as they stood; in a CSV byte by byte, in Parquet, which holds only
-    Unicode, a foreign byte as ``\\xNN``.
+    The columns are ``reject_source``, ``reject_row`` (1 is the first row after the header), ``reject_reasons`` (a JSON
+    list of objects with rule, column and value), ``reject_line`` (the whole row, if its fields don't match the header),
+    and then the columns of the source with their original values as text. In a CSV, the values are the exact original
+    bytes. Parquet strings must be valid Unicode, so a byte that is not UTF-8 is written as ``\\xNN``.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ class RejectsWriter:
                 *((name, pa.string()) for name in columns),
             ]
         )
-        self._as_it_stood = printable if file_format == "parquet" else str
+        self._to_output_text = printable if file_format == "parquet" else str
         self._writer = TableWriter(file, file_format, self._schema, escaped=True)
 
     def write(self, block: JudgedBlock) -> None:
-        """Write the rejected rows of a block, if any. The block was judged with fields."""
+        """Write the rejected rows of a block, if any. The block must contain their fields."""
         if block.fields is None:
             return
         fields = block.fields.table.to_pydict()
@@ -66,13 +66,13 @@ class RejectsWriter:
         }
         columns = {name: fields.get(name, [None] * len(block.rejected)) for name in self._columns}
         rows = {
-            name: [self._as_it_stood(value) if isinstance(value, str) else value for value in values]
+            name: [self._to_output_text(value) if isinstance(value, str) else value for value in values]
             for name, values in (own | columns).items()
         }
         self._writer.write(pa.table(rows, schema=self._schema))
 
     def close(self) -> None:
-        """Write what is left. The file has no end before."""
+        """Write the remaining rows and the end of the file, which is incomplete until then."""
         self._writer.close()
 
     def __enter__(self) -> Self:
@@ -83,16 +83,16 @@ class RejectsWriter:
 
 
 def reasons_of(block: JudgedBlock) -> list[list[dict[str, str | None]]]:
-    """Return, for each rejected row, its reasons: rule, column (None: the whole row) and value as it stood."""
+    """Return the reasons for each rejected row: rule, column (None for the whole row) and original value."""
     assert block.fields is not None  # noqa: S101  # for the type checker
-    place_of = {row: place for place, row in enumerate(block.rejected.tolist())}
-    reasons: list[list[dict[str, str | None]]] = [[] for _ in place_of]
+    index_of = {row: index for index, row in enumerate(block.rejected.tolist())}
+    reasons: list[list[dict[str, str | None]]] = [[] for _ in index_of]
     columns = {p.column: block.fields.table[p.column].to_pylist() for p in block.problems if p.column is not None}
     for problem in block.problems:
         for row in problem.rows.tolist():
-            place = place_of[row]
-            value = None if problem.column is None else columns[problem.column][place]
-            reasons[place].append(
+            index = index_of[row]
+            value = None if problem.column is None else columns[problem.column][index]
+            reasons[index].append(
                 {
                     "rule": problem.rule,
                     "column": problem.column,
@@ -108,16 +108,16 @@ class RejectsFile:
     Parameters
     ----------
     name
-        The file; without one nothing is written.
+        Path of the file. If None, nothing is written.
     publication
-        What publishes it, before all else: whoever finds new predictions finds the rejects that belong to them.
+        Publishes the file before all others, so that the rejects are already there when new predictions appear.
 
     Raises
     ------
     OutputBusyError, OutputError, TransferError
-        It can't be created.
+        The file can't be created.
     UsageError
-        Its name tells no format.
+        The suffix of its name indicates no format.
     """
 
     def __init__(self, name: str | None, publication: Publication) -> None:
@@ -128,7 +128,7 @@ class RejectsFile:
             self._output = publication.add(name, PRIVATE, first=True)
 
     def begin(self, tables: Sequence[InputTable], stack: ExitStack) -> None:
-        """Write the header, which needs the columns of all tables; ``stack`` lets go of the file."""
+        """Write the header, with the columns of all tables. ``stack`` closes the writer."""
         if self._name is not None:
             columns = list(dict.fromkeys(column for table in tables for column in table.names))
             self._writer = stack.enter_context(RejectsWriter(self._output.file, self._format, columns))
@@ -139,7 +139,11 @@ class RejectsFile:
             self._writer.write(block)
 
     def close(self, rejected: int, *, if_any: bool) -> str | None:
-        """Make the file ready to be published, and return its name; or to be removed, without any rejects."""
+        """Complete the file and return its name.
+
+        If ``if_any`` is true and there are no rejects, the file is withdrawn and None is returned. None is also
+        returned if there is no rejects file.
+        """
         if self._writer is None:
             return None
         self._writer.close()

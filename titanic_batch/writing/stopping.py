@@ -1,7 +1,7 @@
-"""Being told to stop: at once, but never between two files that belong together.
+"""Stopping of a run: immediately, but never while files that belong together are being published.
 
-Whoever handles the signal calls `ask`. Publishing calls `hold` before its first rename: from there on the run is as
-good as done, and ends as if nobody had asked. A job that goes on after publishing calls `release` before its next part.
+A signal handler calls `ask`. Publishing calls `hold` before its first rename. From then on the run is considered done,
+and ends as if there had been no signal. A job that continues after publishing calls `release` before its next part.
 Only the main thread is ever stopped.
 """
 
@@ -13,41 +13,41 @@ from contextlib import contextmanager
 
 
 class Stopped(SystemExit):
-    """The process was told to stop, and ends with ``code``."""
+    """Raised to stop the process, which exits with ``code``."""
 
     code: int
 
 
 class _Stop:
     held = False
-    asked: int | None = None
+    pending_code: int | None = None
 
 
 def ask(code: int) -> None:
-    """Raise `Stopped`, now or when the process is released. Called by a signal handler."""
+    """Raise `Stopped`, either now or at `release`. Called by signal handlers."""
     if not _Stop.held:
         raise Stopped(code)
-    _Stop.asked = code
+    _Stop.pending_code = code
 
 
 def hold() -> None:
-    """Let nothing but `release` stop the main thread from here on."""
+    """Delay requests to stop the main thread until `release`. Does nothing in other threads."""
     if threading.current_thread() is threading.main_thread():
         _Stop.held = True
 
 
 def release() -> None:
-    """Stop now if it was asked for, else let the next who asks stop the main thread."""
+    """Stop if there was a request since `hold`. Otherwise, let later requests stop the main thread immediately."""
     if threading.current_thread() is threading.main_thread():
         _Stop.held = False
-        if _Stop.asked is not None:
-            code, _Stop.asked = _Stop.asked, None
+        if _Stop.pending_code is not None:
+            code, _Stop.pending_code = _Stop.pending_code, None
             raise Stopped(code)
 
 
 @contextmanager
 def delayed() -> Iterator[None]:
-    """Do something short as a whole."""
+    """Delay requests to stop during a short operation."""
     was_held = _Stop.held
     hold()
     try:

@@ -1,4 +1,4 @@
-"""Tables out: predictions and rejects, as CSV or Parquet, written as the rows come."""
+"""Incremental writing of predictions and rejects as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -21,40 +21,41 @@ Writable: TypeAlias = BinaryIO | io.RawIOBase
 
 
 class TableWriter:
-    """Writes tables of one schema to an open file, which it does not close; left before `close`, it lets go of it.
+    """Writes tables of one schema to an open file, which it does not close.
 
-    What is written depends on the rows alone, not on how they were cut into tables: row groups have a fixed size. The
-    schema's metadata goes into Parquet; a CSV has no place for it. ``escaped`` tells that the text is as
-    `columns.escape` left it: a CSV gets the bytes that it stood for.
+    The output depends only on the rows, not on how they are split into tables: row groups have a fixed size. The
+    schema's metadata is written to Parquet, but can't be stored in a CSV. If ``escaped`` is true, the text was escaped
+    by `escapes.escape`, and a CSV contains the original bytes. As a context manager, it always closes its writer,
+    and ignores errors if `close` was not called before.
     """
 
     def __init__(self, file: Writable, file_format: Format, schema: pa.Schema, *, escaped: bool = False) -> None:
         self._open = True
         if file_format == "parquet":
-            self._rows: _ParquetRows | _CsvRows = _ParquetRows(file, schema)
+            self._writer: _ParquetWriter | _CsvWriter = _ParquetWriter(file, schema)
         else:
-            self._rows = _CsvRows(file, file_format, schema, escaped)
+            self._writer = _CsvWriter(file, file_format, schema, escaped)
 
     def write(self, table: pa.Table) -> None:
         """Write the rows of ``table``, which has the schema's columns."""
-        self._rows.write(table)
+        self._writer.write(table)
 
     def close(self) -> None:
-        """Write what is left. The file has no end before."""
+        """Write the remaining rows and the end of the file, which is incomplete until then."""
         if self._open:
             self._open = False
-            self._rows.close()
+            self._writer.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The library's writers would write to the file once more when they are collected.
+        # Otherwise Arrow's writers would write to the file again when they are garbage-collected.
         with suppress(TransferError, OSError, ValueError):
             self.close()
 
 
-class _CsvRows:
+class _CsvWriter:
     def __init__(self, file: Writable, file_format: Format, schema: pa.Schema, escaped: bool) -> None:
         self._compressed = None
         if codec := COMPRESSION.get(file_format):
@@ -62,14 +63,14 @@ class _CsvRows:
         plain = self._compressed or file
         self._sink = pa.PythonFile(_UnescapedBytes(plain) if escaped else _KeptOpen(plain), "w")
         header = io.StringIO()
-        csv.writer(header, lineterminator="\r\n").writerow(schema.names)  # quotes a name that holds one of these
+        csv.writer(header, lineterminator="\r\n").writerow(schema.names)  # so that names with \r or \n are quoted
         self._sink.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
         options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
         self._csv = pyarrow.csv.CSVWriter(self._sink, schema.remove_metadata(), write_options=options)
 
     def write(self, table: pa.Table) -> None:
         for batch in table.to_batches():
-            if batch.num_rows:  # of an empty one that comes first the library writes what its memory held before
+            if batch.num_rows:  # Arrow writes uninitialized memory if the first batch is empty
                 self._csv.write_batch(batch)
 
     def close(self) -> None:
@@ -78,9 +79,10 @@ class _CsvRows:
             self._compressed.close()
 
 
-class _ParquetRows:
+class _ParquetWriter:
     def __init__(self, file: Writable, schema: pa.Schema) -> None:
-        # Ids hardly repeat and rise: their differences are small. All else repeats, so a dictionary says most of it.
+        # Ids rarely repeat and are mostly ascending, so their differences are small. The values of other columns
+        # repeat, so a dictionary saves most of the space.
         ids = [field.name for field in schema if pa.types.is_int64(field.type)]
         self._parquet = pq.ParquetWriter(
             file,
@@ -89,7 +91,7 @@ class _ParquetRows:
             use_dictionary=[name for name in schema.names if name not in ids],
             column_encoding=dict.fromkeys(ids, "DELTA_BINARY_PACKED"),
         )
-        self._pending = pa.Table.from_batches([], schema)  # `empty_table` doesn't know every type
+        self._pending = pa.Table.from_batches([], schema)  # `empty_table` doesn't support all types
 
     def write(self, table: pa.Table) -> None:
         self._pending = pa.concat_tables([self._pending, table])
@@ -103,12 +105,12 @@ class _ParquetRows:
         self._parquet.close()
 
     def _write_group(self, rows: pa.Table) -> None:
-        # In one chunk, or the chunks would show in where pages end.
+        # In one chunk, because the ends of pages depend on the chunks.
         self._parquet.write_table(rows.combine_chunks(), ROW_GROUP_ROWS)
 
 
 class _KeptOpen(io.RawIOBase):
-    """Passes on what is written, and leaves the file open when it is closed."""
+    """Forwards writes to a file, and leaves the file open when it is closed itself."""
 
     def __init__(self, file: Writable | pa.NativeFile) -> None:
         self._file = file
@@ -122,7 +124,7 @@ class _KeptOpen(io.RawIOBase):
 
 
 class _UnescapedBytes(_KeptOpen):
-    """Passes on what is written, each foreign byte as it was. The CSV writer never cuts a character between writes."""
+    """Forwards writes with escaped bytes restored. The CSV writer never splits a character between two writes."""
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
         self._file.write(unescape(bytes(data)))
