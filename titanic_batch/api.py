@@ -191,11 +191,11 @@ def score_folder(
     run_options, folder_path = _run_options(options, resume=resume, shard=shard), _path(folder)
     paths, also_written = _paths(inputs), _also_written(options)
     sources = find_sources(paths, run_options.input_format)
-    items = folders.items_of(sources, folder_path, run_options.output_format)
+    items = folders.make_items(sources, folder_path, run_options.output_format)
     require_distinct_files(paths, also_written)
-    folders.require_places(items, folder_path, also_written)
+    folders.check_places(items, folder_path, also_written)
     if run_options.shard is not None:
-        items = run_options.shard.of(items, folders.sizes_of(items))
+        items = run_options.shard.of(items, folders.input_sizes(items))
     on_begin(items)
     folders.score_each(items, folder_path, _columns(model, options), run_options, on_done)
     return items

@@ -1,11 +1,11 @@
-"""Each error has one exit code, and of several the gravest counts."""
+"""Each error has one exit code, and of several the most urgent counts."""
 
 from __future__ import annotations
 
 import pytest
 
 from titanic_batch import errors
-from titanic_batch.runs.exit_codes import code_of, gravest
+from titanic_batch.runs.exit_codes import code_of, combined_code
 
 
 def test_each_error_has_a_code_of_its_own() -> None:
@@ -21,4 +21,4 @@ def test_each_error_has_a_code_of_its_own() -> None:
     [([], 0), ([0, 0], 0), ([0, 65, 0], 65), ([65, 66], 66), ([66, 73], 73), ([73, 75], 75), ([75, 74, 65], 74)],
 )
 def test_what_trying_again_may_mend_is_the_gravest(codes: list[int], expected: int) -> None:
-    assert gravest(codes) == gravest(reversed(codes)) == expected
+    assert combined_code(codes) == combined_code(reversed(codes)) == expected

@@ -29,7 +29,7 @@ def test_another_word_is_refused_with_those_there_are(word: str) -> None:
 def test_a_share_of_rejects_is_exceeded_only_beyond_it(rejected: int, accepted: int, hundredths: int) -> None:
     rows = rejected + accepted
     limit = RejectLimit.parse(f"{hundredths // 100}.{hundredths % 100:02}%")
-    assert limit.is_passed(rejected, rows) == (Fraction(100 * rejected) > Fraction(hundredths, 100) * rows)
+    assert limit.is_exceeded(rejected, rows) == (Fraction(100 * rejected) > Fraction(hundredths, 100) * rows)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_share_of_rejects_is_exceeded_only_beyond_it(rejected: int, accepted: 
 )
 def test_rejects_up_to_the_limit_are_allowed(text: str, rejected: int, rows: int, passed: bool) -> None:
     limit = RejectLimit.parse(text)
-    assert limit.is_passed(rejected, rows) is passed
+    assert limit.is_exceeded(rejected, rows) is passed
     assert str(limit) == text
 
 

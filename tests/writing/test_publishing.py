@@ -22,9 +22,9 @@ from titanic_batch.writing.publishing import (
     Publication,
     PublishedFile,
     check_creatable,
-    clear_left_behind,
     is_stream,
     make_folder,
+    remove_leftovers,
 )
 
 OLD = b"the whole old file\n"
@@ -473,7 +473,7 @@ def test_what_killed_runs_left_is_cleared_and_what_others_write_is_not(tmp_path:
     (tmp_path / ".config").touch()
     with Publication() as other:
         other.add(str(tmp_path / "other.csv")).file.write(NEW)
-        clear_left_behind(str(tmp_path))
+        remove_leftovers(str(tmp_path))
         assert names_in(tmp_path) == [".config", ".other.csv.partial"]
         other.publish()
     assert names_in(tmp_path) == [".config", "other.csv"]

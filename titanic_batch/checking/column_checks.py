@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pandera.config import ValidationDepth, config_context
 
 from titanic_batch.checking.plain_checks import plain_check
-from titanic_batch.reading.columns import MISSING_TEXTS, STRING, in_one_piece, stored_bounds
+from titanic_batch.reading.columns import MISSING_TEXTS, STRING, as_single_array, stored_bounds
 from titanic_batch.reading.rules import NOT_ALLOWED, NOT_FINITE, OUT_OF_RANGE, Mask
 
 _RULE_OF_CHECK = {
@@ -175,7 +175,7 @@ class ColumnChecks:
 
 
 def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _GetCodes]:
-    array = in_one_piece(column)
+    array = as_single_array(column)
 
     def get_codes() -> tuple[NDArray[np.int64], Mask]:
         return pc.fill_null(array.indices, 0).to_numpy(), array.is_valid().to_numpy(zero_copy_only=False)

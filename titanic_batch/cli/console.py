@@ -70,7 +70,7 @@ def write_text(text: str, output: str | None = None) -> None:
         publication.publish()
 
 
-def give_up_stdout() -> None:
+def silence_stdout() -> None:
     """Redirect stdout to the null device: flushing the rest at exit would only fail again."""
     with suppress(io.UnsupportedOperation):  # stdout has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,18 +16,18 @@ import typer
 import typer.core
 
 from titanic_batch import errors
-from titanic_batch.cli.console import Log, give_up_stdout, say
+from titanic_batch.cli.console import Log, say, silence_stdout
 from titanic_batch.runs.exit_codes import (
-    DATA_BROKE_THE_CONTRACT,
+    BROKEN_PIPE,
     DONE,
-    FAULT_OF_OURS,
+    INTERNAL_ERROR,
     INTERRUPTED,
-    READER_WENT_AWAY,
+    INVALID_DATA,
     TERMINATED,
     TRANSFER_FAILED,
     WRONG_USAGE,
     code_of,
-    gravest,
+    combined_code,
 )
 from titanic_batch.writing import stopping
 from titanic_batch.writing.publishing import discard_all
@@ -75,12 +75,12 @@ class Commands(typer.core.TyperGroup):
         except (OSError, SystemExit) as error:
             # rich and typer exit with 1 on a broken pipe.
             cause = error.__context__ if isinstance(error, SystemExit) else error
-            ending = ending_of(cause) if isinstance(cause, OSError) else Ending(FAULT_OF_OURS, None)
-            if ending.code == FAULT_OF_OURS:
+            ending = ending_of(cause) if isinstance(cause, OSError) else Ending(INTERNAL_ERROR, None)
+            if ending.code == INTERNAL_ERROR:
                 raise
             if ending.message is not None:
                 say(ending.message, "error", exit_code=ending.code)
-            give_up_stdout()
+            silence_stdout()
             raise SystemExit(ending.code) from None
 
     def invoke(self, ctx: Any) -> Any:
@@ -94,12 +94,12 @@ class Commands(typer.core.TyperGroup):
                 say(message, "error", exit_code=code)
             _Process.said_stopped = isinstance(error, stopping.Stopped)
             if isinstance(error, errors.TransferError | BrokenPipeError):
-                give_up_stdout()
+                silence_stdout()
             raise typer.Exit(code) from None
         except typer.Exit:
             raise
         except Exception as error:
-            if Log.format != "json" or ending_of(error).code != FAULT_OF_OURS:
+            if Log.format != "json" or ending_of(error).code != INTERNAL_ERROR:
                 raise
             raise typer.Exit(_say_as_json(error)) from None
 
@@ -112,8 +112,8 @@ def _say_as_json(error: Exception) -> int:
     # Without the exception's own message, in which a library may quote what a field contains.
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    say(ending_of(error).message or "", "critical", exit_code=FAULT_OF_OURS, traceback=places)
-    return FAULT_OF_OURS
+    say(ending_of(error).message or "", "critical", exit_code=INTERNAL_ERROR, traceback=places)
+    return INTERNAL_ERROR
 
 
 def ending_of(error: BaseException) -> Ending:
@@ -126,7 +126,7 @@ def ending_of(error: BaseException) -> Ending:
         case stopping.Stopped():
             return Ending(error.code, _stopped(error.code))
         case BrokenPipeError():
-            return Ending(READER_WENT_AWAY, None)
+            return Ending(BROKEN_PIPE, None)
         case OSError(errno=errno.ENOSPC):
             return Ending(TRANSFER_FAILED, f"writing failed ({error.strerror}): free some space and try again.")
         case OSError(errno=errno.EBADF):
@@ -135,7 +135,7 @@ def ending_of(error: BaseException) -> Ending:
             message = "there is not enough memory: give more, or use fewer --jobs, and try again."
             return Ending(TRANSFER_FAILED, message)
         case _:
-            return Ending(FAULT_OF_OURS, f"a fault of the program ({type(error).__name__}).")
+            return Ending(INTERNAL_ERROR, f"a fault of the program ({type(error).__name__}).")
 
 
 def _stopped(code: int) -> str:
@@ -218,11 +218,11 @@ def say_outcome_of_items(items: Sequence[FolderItem], output: str) -> None:
     Raises
     ------
     Ended
-        An input failed. The exit code is the gravest of all inputs.
+        An input failed. The exit code is the combined_code of all inputs.
     """
     from titanic_batch.runs.record import exit_code_of
 
-    code = gravest(exit_code_of(item) or DONE for item in items)
+    code = combined_code(exit_code_of(item) or DONE for item in items)
     if code != DONE:
         failed = sum(item.failure is not None for item in items)
         raise Ended(code, f"{failed} of {len(items)} inputs failed: see above.")
@@ -240,7 +240,7 @@ def end_check(report: RunReport) -> None:
         The data failed the check.
     """
     if report.failure:
-        raise Ended(DATA_BROKE_THE_CONTRACT)
+        raise Ended(INVALID_DATA)
 
 
 def end_fit(report: FitReport) -> None:

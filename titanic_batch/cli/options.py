@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from titanic_batch.cli.console import Log
-from titanic_batch.runs.options import DECLARED, REPORTS, Option, RunOptions, file_name, one_of
+from titanic_batch.runs.options import DECLARED, REPORT_FILES, Option, RunOptions, file_name, one_of
 
 Command = Callable[..., None]
 
@@ -50,7 +50,7 @@ LogFormat = Annotated[
         callback=_log_format,
         is_eager=True,
         help="What is said on stderr: text, or json, one object a line.",
-        rich_help_panel=REPORTS,
+        rich_help_panel=REPORT_FILES,
     ),
 ]
 

@@ -12,7 +12,7 @@ from titanic_batch.cli.endings import recorded, say_outcome, say_outcome_of_item
 from titanic_batch.cli.options import LogFormat, ModelOption, inputs_argument, model_digest, named, takes_run_options
 from titanic_batch.errors import UsageError
 from titanic_batch.passenger.words import LABEL
-from titanic_batch.runs.options import DATA, REPORTS, RunOptions
+from titanic_batch.runs.options import DATA, REPORT_FILES, RunOptions
 
 HELP = f"""Write a prediction for every row: its key, {LABEL} (0 or 1) and the probability.
 
@@ -36,7 +36,7 @@ Report = Annotated[
         callback=named,
         help="Write a report of the run to this file, as JSON.",
         show_default=False,
-        rich_help_panel=REPORTS,
+        rich_help_panel=REPORT_FILES,
     ),
 ]
 Metrics = Annotated[
@@ -45,7 +45,7 @@ Metrics = Annotated[
         callback=named,
         help="Write metrics of the run to this file, for Prometheus' textfile collector.",
         show_default=False,
-        rich_help_panel=REPORTS,
+        rich_help_panel=REPORT_FILES,
     ),
 ]
 

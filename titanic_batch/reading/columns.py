@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from titanic_batch.reading.escapes import ESCAPED, decoded, unescape
+from titanic_batch.reading.escapes import ESCAPED, decode_or_none, unescape
 from titanic_batch.reading.rules import ENCODING, NOT_FINITE, OUT_OF_RANGE, TYPE, Mask
 
 MISSING_TEXTS = ("", "NA", "NaN", "nan", "null")
@@ -85,7 +85,7 @@ def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
         pass
     else:
         return text, {}
-    values = pa.array([None if value is None else decoded(value) for value in raw.to_pylist()], values.type)
+    values = pa.array([None if value is None else decode_or_none(value) for value in raw.to_pylist()], values.type)
     invalid = _mask(pc.and_(values.is_null(), raw.is_valid()))
     if not is_encoded:
         return values, {ENCODING: invalid}
@@ -93,7 +93,7 @@ def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
     return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows} if rows.any() else {}
 
 
-def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+def as_single_array(column: pa.ChunkedArray) -> pa.Array:
     """Return a column as one array, without copying if it has one chunk. ``combine_chunks`` always copies."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
@@ -143,7 +143,7 @@ def from_text(text: pa.StringArray, wanted: pa.DataType, *, escaped: bool) -> tu
         if pc.any(has_escapes).as_py():
             distinct = pc.dictionary_encode(text.filter(has_escapes))
             values = pa.array(
-                [decoded(unescape(value.encode())) for value in distinct.dictionary.to_pylist()], pa.string()
+                [decode_or_none(unescape(value.encode())) for value in distinct.dictionary.to_pylist()], pa.string()
             )
             text = pc.replace_with_mask(text, has_escapes, values.take(distinct.indices))
             mask = _mask(pc.and_(has_escapes, pc.is_null(text)))

@@ -17,7 +17,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from titanic_batch.reading.blocks import Fields, Rows
-from titanic_batch.reading.columns import MISSING_TEXTS, STRING, encoded, from_text, in_one_piece, without_nan
+from titanic_batch.reading.columns import MISSING_TEXTS, STRING, as_single_array, encoded, from_text, without_nan
 from titanic_batch.reading.escapes import escape
 from titanic_batch.reading.rules import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Problem
 
@@ -26,14 +26,14 @@ _FIELD_OF_LINE = re.compile(r'(?:"((?:[^"]++|"")*+)"?)?([^,]*+)(,?)')
 
 
 @dataclass(slots=True)
-class Neighbours:
+class ParseHint:
     """State shared by the blocks of one file: whether the last block had fields that break a rule.
 
     If it had, parsing the next block directly into the contract's types would probably fail too, and is not tried. This
     only saves time; the results are the same.
     """
 
-    are_odd: bool = False
+    had_problems: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class CsvBlock:
     names: tuple[str, ...]
     data: bytes | memoryview
     unclosed: bool = False
-    neighbours: Neighbours = field(default_factory=Neighbours, compare=False)
+    hint: ParseHint = field(default_factory=ParseHint, compare=False)
 
     @property
     def size(self) -> int:
@@ -55,7 +55,7 @@ class CsvBlock:
 
     def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
         """Return the columns in ``types``, each converted to its type, or as unchanged text if that is None."""
-        if not self.unclosed and not self.neighbours.are_odd:
+        if not self.unclosed and not self.hint.had_problems:
             wanted = {name: wanted or pa.string() for name, wanted in types.items()}
             try:
                 # ``missing_text`` applies to all columns of text, so it must be off if one is to stay unchanged.
@@ -89,10 +89,10 @@ class CsvBlock:
             problems.append(Problem(WRONG_FIELD_COUNT, None, np.array(sorted(lines))))
         columns = []
         for name, wanted in types.items():
-            column, broken = from_text(in_one_piece(table[name]), wanted or pa.string(), escaped=escaped)
+            column, broken = from_text(as_single_array(table[name]), wanted or pa.string(), escaped=escaped)
             columns.append(column)
             problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
-        self.neighbours.are_odd = bool(problems)
+        self.hint.had_problems = bool(problems)
         return Rows(pa.table(columns, names=list(types)), problems)
 
     def _parse_text(self, names: list[str]) -> tuple[pa.Table, dict[int, str], bool]:
@@ -149,7 +149,7 @@ def _with_missing(table: pa.Table, types: Mapping[str, pa.DataType | None]) -> p
     """Return the table with those spellings of a missing value replaced by null that the parser did not recognize."""
     for position, (name, wanted) in enumerate(types.items()):
         if wanted == STRING:
-            table = table.set_column(position, name, encoded(in_one_piece(table[name])))
+            table = table.set_column(position, name, encoded(as_single_array(table[name])))
         elif wanted is not None:
             table = table.set_column(position, name, without_nan(table[name]))
     return table

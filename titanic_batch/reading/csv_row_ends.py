@@ -28,7 +28,7 @@ def last_row_end(data: bytearray) -> int:
     last = data.rfind(b"\n")
     if last < 0:
         # Only \r can end a row here. The last byte is ignored, because it may be the first half of a \r\n.
-        return end_of_rows(data) if b"\r" in data[:-1] else 0
+        return exact_row_end(data) if b"\r" in data[:-1] else 0
     if b'"' not in data:
         return last + 1
     quotes = _quote_offsets(data)
@@ -37,7 +37,7 @@ def last_row_end(data: bytearray) -> int:
         last = data.rfind(b"\n", 0, int(quotes[before - 1]))
         before = int(np.searchsorted(quotes, last)) if last >= 0 else 0
     if last < 0 or not _well_quoted(data, quotes[:before]):
-        return end_of_rows(data)
+        return exact_row_end(data)
     return last + 1
 
 
@@ -83,7 +83,7 @@ def _well_quoted(data: bytearray, quotes: NDArray[np.int64]) -> bool:
     return bool(starts.all() and ends.all())
 
 
-def end_of_rows(data: bytearray) -> int:
+def exact_row_end(data: bytearray) -> int:
     """Return the same offset as `last_row_end`, with a slower scan that reads quotes exactly as the parser does."""
     # A \r at the end may be the first half of a \r\n.
     rows = _ROWS.match(data, 0, len(data) - data.endswith(b"\r"))

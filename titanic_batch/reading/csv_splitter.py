@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from titanic_batch.errors import DataError
-from titanic_batch.reading.csv_blocks import NOT_BLANK, CsvBlock, Neighbours
-from titanic_batch.reading.csv_row_ends import ROW, end_of_rows, last_row_end
+from titanic_batch.reading.csv_blocks import NOT_BLANK, CsvBlock, ParseHint
+from titanic_batch.reading.csv_row_ends import ROW, exact_row_end, last_row_end
 
 BLOCK_BYTES = 8 * 2**20
 MAX_ROW_BYTES = 128 * 2**20  # limits memory use if a quote is never closed
@@ -49,17 +49,17 @@ class CsvSplitter:
 
     def blocks(self, names: tuple[str, ...]) -> Iterator[CsvBlock]:
         """Yield the blocks in order, each with at least one row. The stream is read lazily."""
-        neighbours = Neighbours()
+        hint = ParseHint()
         while self._rest or not self._at_end:
             while not (end := last_row_end(self._rest)) and not self._at_end:
                 self._check_row_length()
                 self._fill(self._block_bytes)
             if self._at_end:  # the last row needs no line terminator
-                end = min(end + end_of_rows(self._rest[end:] + b"\n"), len(self._rest))
+                end = min(end + exact_row_end(self._rest[end:] + b"\n"), len(self._rest))
             if end:
                 data, self._rest = memoryview(self._rest)[:end], self._rest[end:]
                 if NOT_BLANK.search(data):
-                    yield CsvBlock(names, data, neighbours=neighbours)
+                    yield CsvBlock(names, data, hint=hint)
                 self._fill(self._block_bytes - len(self._rest))
             elif self._rest:
                 yield CsvBlock(names, memoryview(self._rest), unclosed=True)

@@ -42,8 +42,8 @@ def printable(text: str) -> str:
     return unescape(text.encode()).decode("utf-8", "backslashreplace")
 
 
-def decoded(data: bytes) -> str | None:
-    """Return bytes decoded as UTF-8, or None if they are not UTF-8."""
+def decode_or_none(data: bytes) -> str | None:
+    """Return bytes decode_or_none as UTF-8, or None if they are not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

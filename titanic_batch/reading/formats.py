@@ -9,7 +9,7 @@ from titanic_batch.errors import UsageError
 Format = Literal["csv", "csv.gz", "csv.zst", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 STDIN = "-"
-OWN_PREFIX = "reject_"  # columns added to a rejects file; ignored if the file is used as an input
+REJECT_PREFIX = "reject_"  # columns added to a rejects file; ignored if the file is used as an input
 
 COMPRESSION: dict[Format, str] = {"csv.gz": "gzip", "csv.zst": "zstd"}
 MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"\x1f\x8b": "csv.gz", b"\x28\xb5\x2f\xfd": "csv.zst"}

@@ -17,7 +17,7 @@ from titanic_batch.errors import DataError, TransferError
 from titanic_batch.reading.blocks import Block
 from titanic_batch.reading.columns import is_compatible, type_name
 from titanic_batch.reading.files import CountingReader, state_of
-from titanic_batch.reading.formats import OWN_PREFIX
+from titanic_batch.reading.formats import REJECT_PREFIX
 from titanic_batch.reading.sources import Source
 
 _MAX_COMPARED = 1_000  # existing names that a missing one is compared with; each comparison takes microseconds
@@ -58,7 +58,7 @@ class InputTable(ABC):
     @cached_property
     def names(self) -> tuple[str, ...]:
         """All columns, in file order, except those that rejects files add."""
-        return tuple(name for name in self._all_names if not name.startswith(OWN_PREFIX))
+        return tuple(name for name in self._all_names if not name.startswith(REJECT_PREFIX))
 
     @property
     def byte_size(self) -> int | None:

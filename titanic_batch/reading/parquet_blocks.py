@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from titanic_batch.reading.blocks import Fields, Rows
 from titanic_batch.reading.column_text import as_escaped_text
-from titanic_batch.reading.columns import from_arrow, in_one_piece, is_text, stored_bounds, valid_text
+from titanic_batch.reading.columns import as_single_array, from_arrow, is_text, stored_bounds, valid_text
 from titanic_batch.reading.files import read_error
 from titanic_batch.reading.rules import Mask, Problem
 
@@ -48,7 +48,7 @@ class ParquetBlock:
         table = self._table(list(types))
         problems, columns = [], []
         for name, wanted in types.items():
-            column = in_one_piece(table[name])
+            column = as_single_array(table[name])
             broken: dict[str, Mask] = {}
             if wanted is not None:
                 column, broken = from_arrow(column, wanted)
@@ -141,17 +141,17 @@ def _read_row_groups(file: pq.ParquetFile, groups: Sequence[int], columns: list[
 
 def _without_views(table: pa.Table) -> pa.Table:
     """Return a table with string and binary views converted to strings and binary: Arrow can't select rows of views."""
-    return table.cast(pa.schema([field.with_type(view_free(field.type)) for field in table.schema]))
+    return table.cast(pa.schema([field.with_type(without_views(field.type)) for field in table.schema]))
 
 
-def view_free(arrow_type: pa.DataType) -> pa.DataType:
+def without_views(arrow_type: pa.DataType) -> pa.DataType:
     """Return the type that a column of type ``arrow_type`` is read as: string and binary views become plain types."""
     if pa.types.is_string_view(arrow_type):
         return pa.string()
     if pa.types.is_binary_view(arrow_type):
         return pa.binary()
     inner = [arrow_type.field(i) for i in range(arrow_type.num_fields)] if pa.types.is_nested(arrow_type) else []
-    free = [field.with_type(view_free(field.type)) for field in inner]
+    free = [field.with_type(without_views(field.type)) for field in inner]
     if free == inner:
         return arrow_type
     match arrow_type:

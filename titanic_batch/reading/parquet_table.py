@@ -15,7 +15,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.reading.blocks import Block
 from titanic_batch.reading.files import CountingReader, FileDigest, open_file, reading_from
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.reading.parquet_blocks import parquet_blocks, view_free
+from titanic_batch.reading.parquet_blocks import parquet_blocks, without_views
 from titanic_batch.reading.sources import Source
 
 
@@ -50,7 +50,7 @@ class ParquetTable(InputTable):
             self._closing = stack.pop_all()
         self.size = self._metadata.num_rows
         self._all_names = tuple(schema.names)
-        self._types = dict(zip(schema.names, map(view_free, schema.types), strict=True))
+        self._types = dict(zip(schema.names, map(without_views, schema.types), strict=True))
 
     def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
         """Yield the blocks of the table; see `InputTable.blocks`."""

@@ -16,17 +16,17 @@ from titanic_batch.errors import (
 )
 
 DONE = 0
-FAULT_OF_OURS = 1
+INTERNAL_ERROR = 1
 WRONG_USAGE = 2
-DATA_BROKE_THE_CONTRACT = 65
+INVALID_DATA = 65
 TRANSFER_FAILED = 74
 INTERRUPTED = 130
-READER_WENT_AWAY = 141
+BROKEN_PIPE = 141
 TERMINATED = 143
 
 _CODES: dict[type[TitanicError], int] = {
     UsageError: WRONG_USAGE,
-    DataError: DATA_BROKE_THE_CONTRACT,
+    DataError: INVALID_DATA,
     InputError: 66,
     OutputError: 73,
     TransferError: TRANSFER_FAILED,
@@ -35,7 +35,7 @@ _CODES: dict[type[TitanicError], int] = {
 }
 
 # Codes of failures that a retry may fix come first: a scheduler that saw only another code would not retry.
-_GRAVEST_FIRST = (TRANSFER_FAILED, 75, 73, 66, DATA_BROKE_THE_CONTRACT, DONE)
+_MOST_URGENT_FIRST = (TRANSFER_FAILED, 75, 73, 66, INVALID_DATA, DONE)
 
 
 def code_of(error: TitanicError) -> int:
@@ -43,6 +43,6 @@ def code_of(error: TitanicError) -> int:
     return next(code for error_type, code in _CODES.items() if isinstance(error, error_type))
 
 
-def gravest(codes: Iterable[int]) -> int:
+def combined_code(codes: Iterable[int]) -> int:
     """Return the exit code of a run whose inputs ended with ``codes``; 0 if there are none."""
-    return min(codes, key=_GRAVEST_FIRST.index, default=DONE)
+    return min(codes, key=_MOST_URGENT_FIRST.index, default=DONE)

@@ -25,7 +25,7 @@ from titanic_batch.runs.options import RunOptions
 from titanic_batch.runs.report import InputFile, RunReport
 from titanic_batch.writing import stopping
 from titanic_batch.writing.predictions import PredictedColumns
-from titanic_batch.writing.publishing import clear_left_behind, is_stream, make_folder
+from titanic_batch.writing.publishing import is_stream, make_folder, remove_leftovers
 
 REJECTS = "_rejects"
 
@@ -58,7 +58,7 @@ class FolderItem:
         return self.skipped or self.report.output is not None
 
 
-def items_of(sources: Sequence[Source], folder: str, output_format: Format | None = None) -> list[FolderItem]:
+def make_items(sources: Sequence[Source], folder: str, output_format: Format | None = None) -> list[FolderItem]:
     """Return an item for each source.
 
     An output has the name of its source, relative to the given folder or to the part of the glob without wildcards. Its
@@ -82,7 +82,7 @@ def items_of(sources: Sequence[Source], folder: str, output_format: Format | Non
     return items
 
 
-def require_places(items: Sequence[FolderItem], folder: str, also_written: Sequence[str]) -> None:
+def check_places(items: Sequence[FolderItem], folder: str, also_written: Sequence[str]) -> None:
     """Check that each item has output paths of its own in the folder, and that no input is overwritten.
 
     ``also_written`` lists other files that the run writes.
@@ -117,7 +117,7 @@ def require_places(items: Sequence[FolderItem], folder: str, also_written: Seque
             raise UsageError(f"{other} is named for two outputs: name another file for one of them.")
 
 
-def sizes_of(items: Sequence[FolderItem]) -> list[int]:
+def input_sizes(items: Sequence[FolderItem]) -> list[int]:
     """Return the sizes of the inputs in bytes; 0 for pipes, and for missing files, which raise when they are read."""
     return [os.path.getsize(item.source.name) if os.path.isfile(item.source.name) else 0 for item in items]
 
@@ -147,7 +147,7 @@ def score_each(
     columns.require_distinct_names()
     for place in sorted({folder, *(os.path.dirname(name) for item in items for name in (item.output, item.rejects))}):
         make_folder(place)
-        clear_left_behind(place)
+        remove_leftovers(place)
     state = FolderState(folder)
     rows = 0
     try:

@@ -22,8 +22,8 @@ Progress = Callable[[int, int, int | None], None]
 
 # Panels for the less common options in a command's help.
 DATA = "What the data must be"
-MANY = "Many files, many runs"
-REPORTS = "Reports for people and machines"
+MANY_FILES = "Many files, many runs"
+REPORT_FILES = "Reports for people and machines"
 
 _MAX_JOBS = 512  # more threads only use more memory, and far more can't be started
 
@@ -75,7 +75,7 @@ class RejectLimit:
             )
         return limit
 
-    def is_passed(self, rejected: int, rows: int) -> bool:
+    def is_exceeded(self, rejected: int, rows: int) -> bool:
         """Return whether ``rejected`` of ``rows`` rows exceed the limit."""
         if self.percent is not None:
             return 100 * rejected > self.percent * rows
@@ -241,21 +241,23 @@ class RunOptions:
     resume: Annotated[
         bool,
         Option(
-            "Skip inputs whose predictions in the output folder are made and up to date.", panel=MANY, is_recorded=True
+            "Skip inputs whose predictions in the output folder are made and up to date.",
+            panel=MANY_FILES,
+            is_recorded=True,
         ),
     ] = False
     shard: Annotated[
         Shard | None,
         Option(
             "Take part I of N of the input files, I from 0: I/N, or auto in a Kubernetes Indexed Job.",
-            panel=MANY,
+            panel=MANY_FILES,
             type=str,
             parse=_shard,
             is_recorded=True,
         ),
     ] = None
     wait: Annotated[
-        float, Option("Seconds to wait for another run of the same output.", panel=MANY, parse=_finite, minimum=0)
+        float, Option("Seconds to wait for another run of the same output.", panel=MANY_FILES, parse=_finite, minimum=0)
     ] = 0
     detailed: bool = False
     progress: Progress | None = None

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from titanic_batch.errors import TitanicError
-from titanic_batch.runs.exit_codes import DATA_BROKE_THE_CONTRACT, DONE, INTERRUPTED, TERMINATED, code_of
+from titanic_batch.runs.exit_codes import DONE, INTERRUPTED, INVALID_DATA, TERMINATED, code_of
 from titanic_batch.version import __version__
 from titanic_batch.writing import stopping
 from titanic_batch.writing.publishing import Publication, check_creatable
@@ -264,7 +264,7 @@ def exit_code_of(item: FolderItem) -> int | None:
     if item.error is not None:
         return code_of(item.error)
     if item.report.failure is not None:
-        return DATA_BROKE_THE_CONTRACT
+        return INVALID_DATA
     return DONE if item.is_done else None
 
 

@@ -156,7 +156,7 @@ class RunReport:
             raise AssertionError(f"{self.rows} rows in, but {self.accepted} accepted and {self.rejected} rejected")
         self.rules.sort(key=lambda rule: (-rule.rows, rule.rule, rule.column or ""))
         limit = options.max_rejects
-        if limit.is_passed(self.rejected, self.rows):
+        if limit.is_exceeded(self.rejected, self.rows):
             broken = ", ".join(f"{rule.rule} {rule.column or 'row'}: {rule.rows}" for rule in self.rules)
             self.failure = f"{self.rejected} of {self.rows} rows rejected, {limit} allowed ({broken})"
         elif self.rows < options.min_rows:

@@ -16,7 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from titanic_batch.reading.columns import in_one_piece
+from titanic_batch.reading.columns import as_single_array
 from titanic_batch.scoring.encoders import Bins, Categories
 
 _PROOF_ROWS = 100
@@ -56,7 +56,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(column.type):
-            array = in_one_piece(column)
+            array = as_single_array(column)
             codes = pc.fill_null(array.indices, -1).to_numpy()
             kind = pd.CategoricalDtype(array.dictionary.to_pandas())
             columns[name] = pd.Categorical.from_codes(codes, dtype=kind, validate=False)  # Arrow has seen to that
@@ -94,7 +94,7 @@ class FeatureColumns:
         """Return the features, each of shape (n_samples,); None if they can't be made so of these columns."""
         columns = []
         for name, encoder in self._parts or ():
-            column = in_one_piece(table[name])
+            column = as_single_array(table[name])
             values = _numbers(column) if encoder is None else encoder.column_codes(column)
             if values is None:
                 return None

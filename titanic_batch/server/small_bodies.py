@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.reading.columns import MISSING_TEXTS, STRING
-from titanic_batch.reading.formats import OWN_PREFIX
+from titanic_batch.reading.formats import REJECT_PREFIX
 
 MAX_BYTES = 2**14
 MAX_ROWS = 64
@@ -98,7 +98,7 @@ class SmallBodies:
                 self._headers = {}
             names = _fields(header) or []
             is_plain = header.isprintable() and len(set(names)) == len(names) and set(names) >= set(self._names)
-            is_plain = is_plain and not any(name.startswith(OWN_PREFIX) for name in names)
+            is_plain = is_plain and not any(name.startswith(REJECT_PREFIX) for name in names)
             places = [names.index(name) for name in self._names] if is_plain else []
             self._headers[header] = (places, len(names)) if is_plain else None
         return self._headers.get(header)

@@ -159,7 +159,7 @@ class Output:
             if not self.is_stream and not self._withdrawn:
                 os.fsync(self._content.fileno())
 
-    def described(self, *, digest: bool) -> PublishedFile:
+    def describe(self, *, digest: bool) -> PublishedFile:
         """Return the name and size of the finished file, and its SHA-256 if ``digest`` is true."""
         with _writing(self.name):
             size = self._content.seek(0, os.SEEK_END)
@@ -287,7 +287,7 @@ class Publication:
         """Publish all files. None of them becomes visible before all are complete."""
         for output in self._outputs:
             output.finish()
-        files = [output.described(digest=self._digests) for output in self._outputs]
+        files = [output.describe(digest=self._digests) for output in self._outputs]
         if files and not any(output.is_stream for output in self._outputs):
             stopping.hold()
         for file in files:
@@ -351,7 +351,7 @@ def make_folder(folder: str) -> None:
             raise OutputError(f"{folder} is no folder: name another.")
 
 
-def clear_left_behind(folder: str) -> None:
+def remove_leftovers(folder: str) -> None:
     """Remove the files that killed runs left in a folder, but none that another run is writing."""
     for name in os.listdir(folder):
         if name.startswith(".") and name.endswith(_SUFFIX):

@@ -12,15 +12,15 @@ import pyarrow as pa
 
 from titanic_batch.checking.judging import JudgedBlock
 from titanic_batch.reading.escapes import escape, printable
-from titanic_batch.reading.formats import OWN_PREFIX, Format, format_of
+from titanic_batch.reading.formats import REJECT_PREFIX, Format, format_of
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.writing.publishing import PRIVATE, Publication
 from titanic_batch.writing.tables import TableWriter, Writable
 
-REJECT_SOURCE = f"{OWN_PREFIX}source"
-REJECT_ROW = f"{OWN_PREFIX}row"
-REJECT_REASONS = f"{OWN_PREFIX}reasons"
-REJECT_LINE = f"{OWN_PREFIX}line"
+REJECT_SOURCE = f"{REJECT_PREFIX}source"
+REJECT_ROW = f"{REJECT_PREFIX}row"
+REJECT_REASONS = f"{REJECT_PREFIX}reasons"
+REJECT_LINE = f"{REJECT_PREFIX}line"
 
 
 class RejectsWriter:
