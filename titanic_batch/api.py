@@ -249,19 +249,23 @@ def fit_file(
     from titanic_batch.passenger.pipeline import DEFAULT_SEED
     from titanic_batch.runs import fit as fitting
 
-    tuning.check_names(parameters or ())
+    tuning.require_parameters(parameters or ())
     if not 0 <= min_accuracy <= 1:
         raise UsageError(f"an accuracy of at least {min_accuracy}: it is a number from 0 to 1.")
-    plan = fitting.Plan(
+    options = fitting.FitOptions(
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
         search=None if search is None else one_of(tuning.SEARCHES, search, "--search"),
         min_accuracy=min_accuracy,
         compare=_path_if_any(compare),
         html=_path_if_any(html),
+        inputs=_inputs(train or "-", rejects, {"max_rejects": max_rejects, "jobs": jobs}),
+        train=_path_if_any(train),
+        output=_path(output),
+        holdout=_path_if_any(holdout),
+        tried=tried,
     )
-    limits = _inputs(train or "-", rejects, {"max_rejects": max_rejects, "jobs": jobs})
-    return fitting.fit(_path_if_any(train), _path(output), limits, plan, holdout=_path_if_any(holdout), tried=tried)
+    return fitting.fit(options)
 
 
 def _columns(model: Model | Name, options: ScoreOptions) -> PredictedColumns:

@@ -10,7 +10,8 @@ import pytest
 from titanic_batch.cli.reports import artifact_json, artifact_text, difference_text, fit_text
 from titanic_batch.errors import ModelError
 from titanic_batch.models.artifact import Artifact
-from titanic_batch.models.evaluation import Comparison, Estimate, Evaluation
+from titanic_batch.models.cross_validation import Comparison
+from titanic_batch.models.evaluation import Estimate, Evaluation
 from titanic_batch.models.model import Model
 from titanic_batch.runs.fit import FitReport
 

@@ -187,10 +187,6 @@ def test_saving_says_what_it_cannot_do(tmp_path: Path, small_model: Model) -> No
     assert os.listdir(tmp_path) == []
 
 
-def test_the_package_carries_the_committed_passengers() -> None:
-    pd.testing.assert_frame_equal(packaged_rows(), pd.read_csv(ROOT / "data" / "train.csv"))
-
-
 def test_the_reference_model_is_the_pipeline_fitted_on_the_packaged_passengers(
     reference: Model, passengers: pd.DataFrame
 ) -> None:

@@ -19,7 +19,7 @@ from titanic_batch.models.artifact import read_artifact
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.pipeline import NOTEBOOK_GRID
-from titanic_batch.runs.fit import Plan, fit, labelled_frame
+from titanic_batch.runs.fit import FitOptions, fit, labelled_frame
 from titanic_batch.runs.options import Inputs, RejectLimit
 from titanic_batch.writing.publishing import Publication
 
@@ -90,7 +90,7 @@ def test_tuning_takes_the_parameters_of_the_notebooks_grid(tmp_path: Path, monke
     few = {name: values[:1] for name, values in NOTEBOOK_GRID.items()} | {"n_estimators": [4, 9]}
     monkeypatch.setattr(tuning, "NOTEBOOK_GRID", few)
     output = tmp_path / "model.skops"
-    report = fit(str(TRAIN), str(output), Inputs([]), Plan(search="grid"))
+    report = fit(FitOptions(str(TRAIN), str(output), Inputs([]), search="grid"))
     manifest = read_artifact(str(output)).manifest
     assert manifest is not None
     for name, values in NOTEBOOK_GRID.items():

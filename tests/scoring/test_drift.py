@@ -21,7 +21,7 @@ from titanic_batch.errors import ModelError
 from titanic_batch.models.artifact import read_artifact
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of
-from titanic_batch.runs.fit import fit
+from titanic_batch.runs.fit import FitOptions, fit
 from titanic_batch.runs.options import Inputs
 from titanic_batch.scoring import distinct
 from titanic_batch.scoring.drift import (
@@ -45,7 +45,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "titanic_batch"
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with all of its reference, that of held-out predictions too."""
     path = tmp_path_factory.mktemp("fitted") / "model.skops"
-    fit(None, str(path), Inputs([]))
+    fit(FitOptions(None, str(path), Inputs([])))
     return path
 
 

@@ -10,7 +10,8 @@ from titanic_batch.errors import ModelError
 
 if TYPE_CHECKING:
     from titanic_batch.models.artifact import Artifact
-    from titanic_batch.models.evaluation import Comparison, Estimate, Evaluation
+    from titanic_batch.models.cross_validation import Comparison
+    from titanic_batch.models.evaluation import Estimate, Evaluation
     from titanic_batch.runs.fit import FitReport
 
 
@@ -24,7 +25,7 @@ def fit_text(report: FitReport) -> str:
     if report.found:
         lines += [f"chosen: {', '.join(f'{name} {value}' for name, value in sorted(report.found.items()))}"]
     if report.comparisons:
-        from titanic_batch.models.evaluation import FOLDS, REPEATS  # whoever inspects needs no scikit-learn
+        from titanic_batch.models.cross_validation import FOLDS, REPEATS  # whoever inspects needs no scikit-learn
 
         lines += [f"the old model and the new, each refitted on the same {FOLDS * REPEATS} folds:"]
         lines += [_comparison_line(comparison) for comparison in report.comparisons]

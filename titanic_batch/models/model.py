@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any, Self
 
 import joblib
@@ -21,7 +22,8 @@ from titanic_batch.models.artifact import (
     with_manifest,
 )
 from titanic_batch.models.building import built, skops_io, unpickled
-from titanic_batch.models.evaluation import Evaluation, evaluate, few_rows_are_fine
+from titanic_batch.models.cross_validation import without_few_rows_warning
+from titanic_batch.models.evaluation import Evaluation, evaluate
 from titanic_batch.models.manifest import caution, check_schema, manifest_of
 from titanic_batch.models.training_data import features_of, packaged_rows
 from titanic_batch.passenger.pipeline import (
@@ -90,7 +92,7 @@ class Model:
         if label.nunique() < 2:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
         try:
-            with few_rows_are_fine():
+            with without_few_rows_warning():
                 self.pipeline.fit(features, label)
         except ValueError as error:
             # The rows are valid, so this speaks of parameters.
@@ -135,6 +137,12 @@ class Model:
         if not len(frame):
             raise DataError("there are no rows to evaluate the model on: add some.")
         return evaluate(frame[LABEL].to_numpy(), self.predict_proba(frame)[:, 1])
+
+    def record(self, name: str, evaluation: Evaluation, predictions: Sequence[int] | None = None) -> None:
+        """Add an evaluation to the manifest, and how many held-out probabilities lie in each tenth."""
+        self.manifest["metrics"][name] = evaluation.to_json()
+        if predictions is not None:
+            self.manifest["reference"]["predictions"] = predictions
 
     def to_bytes(self, kind: ModelFormat = "skops") -> bytes:
         """Return the model as the content of a file; of equal models fitted at the same time, equal bytes.

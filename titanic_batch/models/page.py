@@ -14,15 +14,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, roc_curve
 from sklearn.utils import estimator_html_repr
 
-from titanic_batch.models.evaluation import (
-    FOLDS,
-    METRICS,
-    CrossValidation,
-    Estimate,
-    Evaluation,
-    FullEvaluation,
-    compare,
-)
+from titanic_batch.models.cross_validation import FOLDS, CrossValidation, compare
+from titanic_batch.models.evaluation import METRICS, Estimate, Evaluation
+from titanic_batch.models.full_evaluation import FullEvaluation
 from titanic_batch.models.model import Model
 from titanic_batch.models.plots import Bar, Series, histogram, lines, whiskers
 from titanic_batch.passenger.pipeline import GROUPS
