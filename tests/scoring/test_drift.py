@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from typer.testing import Result
 
 from titanic_batch.errors import ModelError
-from titanic_batch.models.artifact import read_artifact
+from titanic_batch.models.artifact import read_artifact, with_manifest
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of
 from titanic_batch.runs.fit import FitOptions, fit
@@ -279,9 +279,7 @@ def test_a_shift_within_the_limit_is_none() -> None:
 def test_a_reference_of_another_form_is_refused(tmp_path: Path, small_model: Model, spoil: Callable[..., Any]) -> None:
     manifest = json.loads(json.dumps(small_model.manifest))
     spoil(manifest["reference"])
-    changed = Model(n_estimators=5)
-    changed.pipeline, changed.manifest = small_model.pipeline, manifest
-    changed.save(tmp_path / "model.skops")
+    (tmp_path / "model.skops").write_bytes(with_manifest(small_model.to_bytes(), manifest))
     with pytest.raises(ModelError, match="damaged in its reference"):
         Model.load(tmp_path / "model.skops")
 

@@ -26,11 +26,11 @@ from titanic_batch.models.artifact import (
     Artifact,
 )
 from titanic_batch.models.audit import AuditError, UntrustedTypeError, audit
+from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.training_data import features_of, packaged_rows
-from titanic_batch.passenger.pipeline import (
-    TRUSTED_TYPES,
-    build_pipeline,
-)
+from titanic_batch.passenger.pipeline import TRUSTED_TYPES, build_pipeline
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.scoring.drift import Reference
 
 _SAMPLE_ROWS = 20
 
@@ -58,8 +58,9 @@ def unpickled(artifact: Artifact) -> Pipeline:
     return _fitted(artifact, lambda: joblib.load(io.BytesIO(artifact.content)))
 
 
-def built(artifact: Artifact) -> Pipeline:
+def built(artifact: Artifact, manifest: Manifest) -> Pipeline:
     """Build the pipeline of a ``.skops`` file, once nothing in it can do harm, and see it work."""
+    _check_schema(artifact.name, manifest)
     io = skops_io()
     try:
         audit(artifact.content, TRUSTED_TYPES)
@@ -76,7 +77,34 @@ def built(artifact: Artifact) -> Pipeline:
             works = False
     if not works:
         raise ModelError(f"the model {artifact.name} is not one that titanic fit makes: fit it again.")
+    try:
+        Reference.from_json(manifest.fit_record.reference)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise ModelError(f"the model {artifact.name} is damaged in its reference: fit it again.") from None
     return pipeline
+
+
+def caution(name: str, manifest: Manifest) -> str | None:
+    """Return a warning where another minor version of scikit-learn fitted the model, else None."""
+    fitted_by = manifest.libraries["scikit-learn"]
+    if fitted_by.split(".")[:2] == sklearn.__version__.split(".")[:2]:
+        return None
+    return (
+        f"the model {name} was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: "
+        "its predictions may differ."
+    )
+
+
+def _check_schema(name: str, manifest: Manifest) -> None:
+    """Raise `ModelError` where a model was fitted for another contract than today's."""
+    schema = manifest.schema
+    if schema.version != CONTRACT.version:
+        theirs, ours = f"version {schema.version}", f"version {CONTRACT.version}"
+    elif schema.digest != CONTRACT.digest:
+        theirs, ours = f"digest {schema.digest[:12]}", f"digest {CONTRACT.digest[:12]}"
+    else:
+        return
+    raise ModelError(f"the model {name} was fitted for another schema ({theirs}, and this is {ours}): fit it again.")
 
 
 def _fitted(artifact: Artifact, load: Callable[[], Any]) -> Pipeline:
