@@ -16,9 +16,9 @@ from sklearn.pipeline import Pipeline
 
 from titanic_batch.errors import DataError, ModelError, UsageError
 from titanic_batch.models.artifact import DEFAULT_MODEL, ModelFormat, model_format, read_artifact, with_manifest
-from titanic_batch.models.building import built, caution, skops_io, unpickled
 from titanic_batch.models.cross_validation import without_few_rows_warning
 from titanic_batch.models.evaluation import Evaluation, evaluate
+from titanic_batch.models.loading import built, caution, unpickled
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.provenance import fit_record_of, manifest_of
 from titanic_batch.models.training_data import features_of, packaged_rows
@@ -183,7 +183,9 @@ class Model:
         """
         self._check_fitted()
         if file_format == "skops":
-            return with_manifest(skops_io().dumps(self.pipeline), self.manifest)
+            import skops.io  # imports all of scikit-learn, and is not needed to load a model
+
+            return with_manifest(skops.io.dumps(self.pipeline), self.manifest)
         buffer = io.BytesIO()
         joblib.dump(self.pipeline, buffer)
         return buffer.getvalue()
