@@ -13,6 +13,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import sklearn
 import skops.io
@@ -83,6 +84,21 @@ def test_a_pickle_that_is_not_pinned_is_not_loaded(tmp_path: Path) -> None:
     assert not trace.exists()
     joblib.load(path)
     assert trace.exists(), "it would have run"
+
+
+def test_a_pickle_does_not_tell_how_it_was_fitted(tmp_path: Path, small_model: Model, passengers: pd.DataFrame) -> None:
+    path = tmp_path / "model.joblib"
+    small_model.save(path)
+    loaded = Model.load(path, digest_of(path))
+    assert loaded.manifest == {
+        name: value
+        for name, value in small_model.manifest.items()
+        if name not in {"fitted_at", "training", "metrics", "reference"}
+    }
+    assert loaded.info.fit is None
+    scores = loaded.scores()
+    scores(pa.Table.from_pandas(passengers))
+    assert scores.take_drift() is None
 
 
 def test_types_that_are_not_ours_are_not_built(tmp_path: Path, small_model: Model, passengers: pd.DataFrame) -> None:

@@ -48,6 +48,37 @@ def test_the_manifest_travels_with_the_model(model_file: Path, small_model: Mode
     assert Model.load(model_file).manifest == small_model.manifest
 
 
+def test_the_manifest_is_a_copy(model_file: Path) -> None:
+    model = Model.load(model_file)
+    model.manifest["training"]["rows"] = 0
+    model.manifest["metrics"]["holdout"] = {}
+    model.manifest["categories"]["Sex"].append("x")
+    assert model.manifest == model.info.to_json() == Model.load(model_file).manifest
+
+
+def test_nothing_is_known_of_a_model_that_is_not_fitted(small_model: Model, passengers: pd.DataFrame) -> None:
+    model = Model()
+    assert model.manifest == {}
+    with pytest.raises(ModelError, match="not fitted yet"):
+        model.record("holdout", small_model.evaluate(passengers))
+
+
+def test_an_evaluation_is_recorded_and_saved(tmp_path: Path, model_file: Path, passengers: pd.DataFrame) -> None:
+    model = Model.load(model_file)
+    evaluation = model.evaluate(passengers)
+    model.record("holdout", evaluation)
+    model.record("cross_validation", evaluation, [891, *[0] * 9])
+    model.save(tmp_path / "model.skops")
+    manifest = Model.load(tmp_path / "model.skops").manifest
+    assert list(manifest["metrics"]) == ["holdout", "cross_validation"]
+    assert manifest["metrics"]["holdout"] == evaluation.to_json()
+    assert manifest["reference"]["predictions"] == [891, *[0] * 9]
+
+
+def test_a_model_that_was_loaded_is_saved_to_the_same_bytes(model_file: Path) -> None:
+    assert Model.load(model_file).to_bytes() == model_file.read_bytes()
+
+
 def test_a_joblib_model_is_the_plain_pipeline(tmp_path: Path, small_model: Model, passengers: pd.DataFrame) -> None:
     small_model.save(tmp_path / "model.joblib")
     pipeline = joblib.load(tmp_path / "model.joblib")

@@ -1,7 +1,7 @@
 """Objects built from an audited archive.
 
-`skops.io.load` would build the same, but importing ``skops.io`` imports all of scikit-learn, whose estimators it trusts
-without being told to; that takes a third of the time of a small run. It would also read the file a second time, by
+`skops.io.load` would build the same, but importing ``skops.io`` imports all of scikit-learn, to list the estimators that
+it trusts by default; that takes a quarter of the time of a small run. It would also read the file a second time, by
 rules of its own. Here exactly what `audit` has checked is built.
 """
 

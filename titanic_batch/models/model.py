@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 from collections.abc import Sequence
@@ -41,17 +42,18 @@ class Model:
     seed
         Makes fits reproducible: the same data, seed and versions give the same predictions, bit by bit.
     **parameters
-        Parameters of the classifier, see `titanic_batch.passenger.pipeline.PARAMETERS`; they overrule the defaults.
+        Parameters of the classifier that overrule the pipeline's defaults: those that ``titanic fit --param`` takes.
 
     Attributes
     ----------
     pipeline : Pipeline
+        The features and the classifier.
     source : str
         The file that the model was loaded from, ``reference``, or ``fitted``.
     sha256 : str or None
         SHA-256 of that file.
     caution : str or None
-        What to know before its predictions are trusted: that another version of scikit-learn fitted it.
+        A warning where another version of scikit-learn fitted it.
 
     Examples
     --------
@@ -72,7 +74,7 @@ class Model:
 
         It is a copy. Members may be missing from the manifest of a pickle, which does not tell how it was fitted.
         """
-        return {} if self._info is None else self._info.to_json()
+        return {} if self._info is None else copy.deepcopy(self._info.to_json())
 
     @property
     def info(self) -> Manifest:
@@ -93,8 +95,8 @@ class Model:
         Parameters
         ----------
         frame
-            Of shape (n_samples, n_columns), with the columns of `titanic_batch.passenger.schema.LABELLED_CONTRACT`.
-            Other columns are ignored. The frame is neither changed nor kept.
+            Of shape (n_samples, n_columns), with the columns of the labelled contract; others are ignored. It is
+            neither changed nor kept.
 
         Raises
         ------

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 import pyarrow as pa
 
+from titanic_batch import passenger
 from titanic_batch.checking.contract import Contract
 from titanic_batch.models.evaluation import Labels
 from titanic_batch.passenger.schema import CONTRACT
@@ -16,7 +17,7 @@ from titanic_batch.passenger.words import LABEL
 
 def packaged_rows() -> pd.DataFrame:
     """Return the labelled rows in the package."""
-    with importlib.resources.files("titanic_batch.passenger").joinpath("train.csv").open("rb") as file:
+    with importlib.resources.files(passenger).joinpath("train.csv").open("rb") as file:
         return pd.read_csv(file)
 
 
