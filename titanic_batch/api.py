@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from titanic_batch.errors import UsageError
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
 from titanic_batch.reading.formats import format_of
 from titanic_batch.reading.sources import Source, find_sources
 from titanic_batch.runs import batch, folders
 from titanic_batch.runs.folders import FolderItem
-from titanic_batch.runs.options import Progress, RejectLimit, RunOptions, one_of
+from titanic_batch.runs.options import Progress, RejectLimit, RunOptions
 from titanic_batch.runs.report import RunReport
 from titanic_batch.runs.shards import Shard
 from titanic_batch.writing.file_names import require_distinct_files
@@ -25,7 +25,7 @@ from titanic_batch.writing.publishing import STDOUT, is_stream
 
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model
-    from titanic_batch.models.tuning import Tried
+    from titanic_batch.models.tuning import Search, Tried
     from titanic_batch.runs.fit import FitReport, LabelledInput
 
 Name = str | os.PathLike[str]
@@ -270,11 +270,9 @@ def fit_file(
     seed
         Seed of the classifier and of the folds. Default: `DEFAULT_SEED` of the notebook's folder.
     parameters
-        Parameters of the classifier, by the names in `PARAMETERS` of the notebook's folder. They override the
-        default parameters and are excluded from a search.
+        Parameters of the classifier, by name. They override the defaults and are excluded from a search.
     search
-        ``"grid"`` or ``"halving"``: search the notebook's grid for the best values of the other parameters. Default: no
-        search.
+        ``"grid"`` or ``"halving"``: how to search the notebook's grid for the other parameters. Default: not.
     min_accuracy
         Fail if the accuracy, cross-validated or on the holdout, is lower than this number from 0 to 1.
     compare
@@ -284,8 +282,7 @@ def fit_file(
     max_rejects, rejects
         As for `validate_file`. ``rejects`` is for rows of ``train``.
     jobs
-        Number of threads that read, and of processes that evaluate. Default: the number of cores that this process may
-        use.
+        Threads that read, and processes that evaluate. Default: as many as this process may use cores.
     tried
         Called during a grid search with the number of candidates tried so far and the number of all candidates.
 
@@ -299,25 +296,24 @@ def fit_file(
     TitanicError
         As `score_file`, and if too many rows are rejected.
     """
-    from titanic_batch.models import tuning
-    from titanic_batch.passenger.words import DEFAULT_SEED
     from titanic_batch.runs import fit
 
-    tuning.check_names(parameters or ())
-    if not 0 <= min_accuracy <= 1:
-        raise UsageError(f"an accuracy of at least {min_accuracy}: it is a number from 0 to 1.")
     path, page = _path(output), _path_if_any(html)
-    plan = fit.Plan(
+    run = RunOptions.of(max_rejects=max_rejects, rejects=_path_if_any(rejects), jobs=jobs)
+    options = fit.FitOptions(
+        train=_labelled(train, [run.rejects, path, page]),
+        output=path,
+        run=run,
+        holdout=_labelled(holdout, [path, page]),
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
-        search=None if search is None else one_of(tuning.SEARCHES, search, "--search"),
+        search=cast("Search | None", search),  # FitOptions checks it
         min_accuracy=min_accuracy,
         compare=_path_if_any(compare),
         html=page,
+        tried=tried,
     )
-    options = RunOptions.of(max_rejects=max_rejects, rejects=_path_if_any(rejects), jobs=jobs)
-    labelled = _labelled(train, [options.rejects, path, page])
-    return fit.fit(labelled, path, options, plan, holdout=_labelled(holdout, [path, page]), tried=tried)
+    return fit.fit(options)
 
 
 def sources_and_target(

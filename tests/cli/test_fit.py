@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from titanic_batch.cli.fit import text_of
-from titanic_batch.models.evaluation import Comparison, Estimate, Evaluation
+from titanic_batch.models.cross_validation import Comparison
+from titanic_batch.models.evaluation import Estimate, Evaluation
 from titanic_batch.models.model import Model
 from titanic_batch.runs.fit import FitReport
 

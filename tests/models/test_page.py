@@ -88,8 +88,9 @@ def test_the_page_tells_of_the_model_beside_it(written: tuple[Path, str]) -> Non
     artifact = read_artifact(str(path))
     assert artifact.manifest is not None
     assert page.count(artifact.sha256) == 2
-    assert artifact.manifest["training"]["digest"] in page
-    metrics = artifact.manifest["metrics"]["repeated_cross_validation"]
+    fit = artifact.manifest.fit_record
+    assert fit.training.digest in page
+    metrics = fit.metrics["repeated_cross_validation"]
     assert set(metrics) == {"rows", "accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier_score"}
     for name, metric in metrics.items():
         if name != "rows":

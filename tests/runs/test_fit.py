@@ -16,11 +16,12 @@ from titanic_batch.cli.command import app
 from titanic_batch.errors import DataError
 from titanic_batch.models import tuning
 from titanic_batch.models.artifact import read_artifact
+from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.pipeline import NOTEBOOK_GRID
 from titanic_batch.reading.sources import find_sources
-from titanic_batch.runs.fit import LabelledInput, Plan, fit, labelled_frame
+from titanic_batch.runs.fit import FitOptions, LabelledInput, fit, labelled_frame
 from titanic_batch.runs.options import RejectLimit, RunOptions
 from titanic_batch.writing.publishing import Publication
 
@@ -45,6 +46,12 @@ def labelled_input(path: Path) -> LabelledInput:
     return LabelledInput(str(path), find_sources([str(path)]))
 
 
+def manifest_of(path: Path | str) -> Manifest:
+    manifest = read_artifact(str(path)).manifest
+    assert manifest is not None
+    return manifest
+
+
 def labelled(target: Path, rows: pd.DataFrame) -> Path:
     rows.to_csv(target, index=False)
     return target
@@ -54,9 +61,7 @@ def test_fitting_prints_both_accuracies_and_keeps_them(fitted: tuple[Path, str])
     path, printed = fitted
     found = {name: (int(rows), float(accuracy)) for name, rows, accuracy in ACCURACY.findall(printed)}
     assert printed.endswith(f"saved: {path}\n")
-    manifest = read_artifact(str(path)).manifest
-    assert manifest is not None
-    metrics = manifest["metrics"]
+    metrics = manifest_of(path).fit_record.metrics
     assert found == {
         "10-fold cross-validation": (891, round(metrics["cross_validation"]["accuracy"]["value"], 4)),
         "holdout": (418, round(metrics["holdout"]["accuracy"]["value"], 4)),
@@ -84,10 +89,7 @@ def test_without_a_file_the_packaged_passengers_are_fitted_on(titanic: Titanic, 
     assert result.stdout.endswith("saved: model.skops\n")
     assert "holdout" not in result.stdout
     assert ACCURACY.findall(result.stdout) == ACCURACY.findall(fitted[1])[:1]
-    one, other = read_artifact("model.skops").manifest, read_artifact(str(fitted[0])).manifest
-    assert one is not None
-    assert other is not None
-    assert one["training"] == other["training"]
+    assert manifest_of("model.skops").fit_record.training == manifest_of(fitted[0]).fit_record.training
 
 
 def test_tuning_takes_the_parameters_of_the_notebooks_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,12 +97,11 @@ def test_tuning_takes_the_parameters_of_the_notebooks_grid(tmp_path: Path, monke
     few = {name: values[:1] for name, values in NOTEBOOK_GRID.items()} | {"n_estimators": [4, 9]}
     monkeypatch.setattr(tuning, "NOTEBOOK_GRID", few)
     output = tmp_path / "model.skops"
-    report = fit(labelled_input(TRAIN), str(output), RunOptions(), Plan(search="grid"))
-    manifest = read_artifact(str(output)).manifest
-    assert manifest is not None
+    report = fit(FitOptions(labelled_input(TRAIN), str(output), RunOptions(), search="grid"))
+    parameters = manifest_of(output).parameters
     for name, values in NOTEBOOK_GRID.items():
-        assert manifest["parameters"][name] in values
-    assert manifest["parameters"]["max_samples"] is None
+        assert parameters[name] in values
+    assert parameters["max_samples"] is None
     assert report.cross_validation.accuracy > 0.75
 
 
@@ -183,9 +184,8 @@ def test_parameters_and_seed_are_those_given(titanic: Titanic) -> None:
     options = ["--param", "n_estimators=3", "--param", "max_depth=2", "--seed", "5"]
     result = titanic("fit", TRAIN, "-o", "model.skops", *options)
     assert result.exit_code == 0
-    manifest = read_artifact("model.skops").manifest
-    assert manifest is not None
-    assert (manifest["parameters"]["n_estimators"], manifest["parameters"]["max_depth"], manifest["seed"]) == (3, 2, 5)
+    manifest = manifest_of("model.skops")
+    assert (manifest.parameters["n_estimators"], manifest.parameters["max_depth"], manifest.seed) == (3, 2, 5)
 
 
 @pytest.mark.slow
@@ -262,6 +262,4 @@ def test_an_output_that_cannot_be_written_is_noticed_before_fitting(
 
 
 def test_held_out_predictions_are_kept_to_compare_with(fitted: tuple[Path, str]) -> None:
-    manifest = read_artifact(str(fitted[0])).manifest
-    assert manifest is not None
-    assert sum(manifest["reference"]["predictions"]) == 891
+    assert sum(manifest_of(fitted[0]).fit_record.reference["predictions"]) == 891

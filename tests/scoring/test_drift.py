@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from typer.testing import Result
 
 from titanic_batch.errors import ModelError
-from titanic_batch.models.artifact import read_artifact
+from titanic_batch.models.artifact import read_artifact, with_manifest
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of
-from titanic_batch.runs.fit import fit
+from titanic_batch.runs.fit import FitOptions, fit
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.scoring import distinct
 from titanic_batch.scoring.drift import (
@@ -45,7 +45,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "titanic_batch"
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with all of its reference, that of held-out predictions too."""
     path = tmp_path_factory.mktemp("fitted") / "model.skops"
-    fit(None, str(path), RunOptions())
+    fit(FitOptions(None, str(path), RunOptions()))
     return path
 
 
@@ -279,9 +279,7 @@ def test_a_shift_within_the_limit_is_none() -> None:
 def test_a_reference_of_another_form_is_refused(tmp_path: Path, small_model: Model, spoil: Callable[..., Any]) -> None:
     manifest = json.loads(json.dumps(small_model.manifest))
     spoil(manifest["reference"])
-    changed = Model(n_estimators=5)
-    changed.pipeline, changed.manifest = small_model.pipeline, manifest
-    changed.save(tmp_path / "model.skops")
+    (tmp_path / "model.skops").write_bytes(with_manifest(small_model.to_bytes(), manifest))
     with pytest.raises(ModelError, match="damaged in its reference"):
         Model.load(tmp_path / "model.skops")
 

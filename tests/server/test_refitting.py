@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.passengers import csv_bytes, passengers
-from titanic_batch.models.evaluation import Evaluation
+from titanic_batch.models.evaluation import Estimate, Evaluation
 from titanic_batch.models.fitting import fit_and_evaluate
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
@@ -111,8 +111,8 @@ def test_a_new_model_may_be_less_accurate_by_the_margin(
     holder: ModelHolder, accuracy: float, lead: float, status: int
 ) -> None:
     assert holder.current is not None
-    recorded = {"accuracy": {"value": accuracy + lead}}
-    holder.current.model.manifest["metrics"] = {"cross_validation": recorded}
+    recorded = Evaluation(891, {"accuracy": Estimate(accuracy + lead, 0, 1)})
+    holder.current.model.record("cross_validation", recorded)
     client = create_app(holder, refitter=Refitter(TOKEN, 0.02)).test_client()
     assert fit(client, TRAIN.read_bytes()).status_code == status
 

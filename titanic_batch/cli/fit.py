@@ -14,7 +14,8 @@ from titanic_batch.passenger.words import CLASSIFIER, DEFAULT_SEED, ROWS
 from titanic_batch.runs.options import RunOptions
 
 if TYPE_CHECKING:
-    from titanic_batch.models.evaluation import Comparison, Estimate, Evaluation
+    from titanic_batch.models.cross_validation import Comparison
+    from titanic_batch.models.evaluation import Estimate, Evaluation
     from titanic_batch.runs.fit import FitReport
 
 
@@ -96,7 +97,7 @@ def text_of(report: FitReport) -> str:
     if report.found:
         lines += [f"chosen: {', '.join(f'{name} {value}' for name, value in sorted(report.found.items()))}"]
     if report.comparisons:
-        from titanic_batch.models.evaluation import FOLDS, REPEATS  # help needs no scikit-learn
+        from titanic_batch.models.cross_validation import FOLDS, REPEATS  # help needs no scikit-learn
 
         lines += [f"the old model and the new, each refitted on the same {FOLDS * REPEATS} folds:"]
         lines += [_comparison_line(comparison) for comparison in report.comparisons]

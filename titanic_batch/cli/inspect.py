@@ -41,12 +41,13 @@ def artifact_text(artifact: Artifact) -> str:
     """Return all that can be said of a model file without building it."""
     if artifact.manifest is None:
         return f"{artifact.name}: a pickle, of which nothing is known without running it\nsha256  {artifact.sha256}"
-    return _aligned([*_described(artifact.manifest), ("sha256", artifact.sha256)])
+    return _aligned([*_described(artifact.manifest.to_json()), ("sha256", artifact.sha256)])
 
 
 def artifact_json(artifact: Artifact) -> str:
     """Return the manifest and the file's digest as JSON."""
-    return json.dumps({"sha256": artifact.sha256, "manifest": artifact.manifest}, indent=2)
+    manifest = artifact.manifest and artifact.manifest.to_json()
+    return json.dumps({"sha256": artifact.sha256, "manifest": manifest}, indent=2)
 
 
 def difference_text(old: Artifact, new: Artifact) -> str:
@@ -63,7 +64,7 @@ def difference_text(old: Artifact, new: Artifact) -> str:
             raise ModelError(
                 f"{artifact.name} is a pickle, of which nothing is known without running it: none to compare."
             )
-        sides.append(dict(_flat(artifact.manifest)) | {"sha256": artifact.sha256})
+        sides.append(dict(_flat(artifact.manifest.to_json())) | {"sha256": artifact.sha256})
     before, after = sides
     changed = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
     lines = [(name, f"{_short(before.get(name))} -> {_short(after.get(name))}") for name in changed]

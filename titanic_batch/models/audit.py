@@ -1,8 +1,9 @@
-"""What a model's archive must be before anything in it is built.
+"""What the archive of a model must be before anything in it is built.
 
-skops builds only types that are trusted, but any values of them: a tree may lead to a node that is not there, which
-scikit-learn follows without looking, and a zip of some kilobytes may unpack to gigabytes. So the archive is read here
-as the plain data that it is, zip, JSON and NumPy's ``.npy``, and must hold what our pipelines are made of and no more.
+That only trusted types are built is not enough, since their values may be anything: a tree may lead to a node that is
+not there, which scikit-learn follows without looking, and a zip of some kilobytes may unpack to gigabytes. So the
+archive is read here as the plain data that it is, zip, JSON and NumPy's ``.npy``, and may contain what our pipelines
+are made of and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ MAX_UNPACKED_BYTES = 2**26
 MAX_UNPACKED_RATIO = 100
 _MAX_DEPTH = 100
 
-# How skops is to build a thing, and of which types; ObjectNode: of those that are trusted.
+# The loaders of skops, and the types that each may build. ObjectNode and TreeNode build those that are trusted.
 _PLAIN_LOADERS: dict[str, frozenset[str]] = {
     "DictNode": frozenset({"builtins.dict"}),
     "JsonNode": frozenset({"builtins.str"}),
@@ -43,31 +45,50 @@ _NODE_FIELDS = frozenset({"left_child", "right_child", "feature", "threshold"})
 
 
 class AuditError(Exception):
-    """The archive is not to be built; the message says why, in a few words."""
+    """The archive must not be built; the message says why, in a few words."""
 
 
 class UntrustedTypeError(AuditError):
-    """It would build a type that our pipelines don't hold."""
+    """It would build a type that our pipelines don't contain."""
 
 
-def audit(content: bytes, trusted: Collection[str]) -> None:
-    """Check a skops archive as the data that it is; nothing is imported but ``trusted`` types, and nothing built.
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A skops archive that was audited.
+
+    Attributes
+    ----------
+    schema
+        Its JSON: nodes, each of which describes an object and names the loader that builds it.
+    arrays
+        Its arrays, read-only, by the names of their members.
+    """
+
+    schema: Any
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def audit(content: bytes, trusted: Collection[str]) -> Archive:
+    """Check a skops archive as plain data: nothing is imported but ``trusted`` types, and nothing is built.
 
     Parameters
     ----------
     content
         The zip.
     trusted
-        Full names of the classes that may be built, with any attributes but those that would hide a method.
+        Full names of the classes that may be built. Their attributes may be any but those that would hide a method.
 
     Raises
     ------
     AuditError
+        It is damaged, or contains anything else.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             _check_members(file, len(content))
-            _check_schema(json.loads(file.read(SCHEMA)), _Arrays(file), frozenset(trusted))
+            schema, arrays = json.loads(file.read(SCHEMA)), _Arrays(file)
+            _check_schema(schema, arrays, frozenset(trusted))
+            return Archive(schema, arrays.known)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise AuditError(f"its zip is broken, {type(error).__name__}") from None
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
@@ -88,53 +109,53 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
 def _check_schema(schema: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
     if type(schema["protocol"]) is not int:
         raise AuditError("it names no protocol")
-    # A thing and its depth; not recursive, since the depth is not ours to choose.
+    # A node and its depth. Not recursive, since whoever made the file chose the depth.
     todo: list[tuple[Any, int]] = [(schema, 0)]
     while todo:
-        thing, depth = todo.pop()
+        node, depth = todo.pop()
         if depth > _MAX_DEPTH:
             raise AuditError("it is nested too deep")
-        _check_thing(thing, arrays, trusted)
-        todo += [(child, depth + 1) for child in _children(thing)]
+        _check_node(node, arrays, trusted)
+        todo += [(child, depth + 1) for child in _children(node)]
 
 
-def _check_thing(thing: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
-    loader, name = thing["__loader__"], f"{thing['__module__']}.{thing['__class__']}"
-    if "__id__" in thing:
-        # skops takes what has the id of something earlier for that, whatever stands here.
+def _check_node(node: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
+    loader, name = node["__loader__"], f"{node['__module__']}.{node['__class__']}"
+    if "__id__" in node:
+        # skops would take a node with the id of an earlier one for that, whatever else it says.
         raise AuditError("it has references")
     if loader == "ObjectNode" and name in trusted - {TREE}:
-        _check_attributes(name, thing)
+        _check_attributes(name, node)
     elif loader == "TreeNode" and name == TREE and name in trusted:
-        _check_tree(thing, arrays)
+        _check_tree(node, arrays)
     elif name not in _PLAIN_LOADERS.get(loader, ()):
         raise UntrustedTypeError(f"{loader} {name}")
-    if loader == "NdArrayNode" and thing["type"] != "json":
-        arrays.of(thing)
+    if loader == "NdArrayNode" and node["type"] != "json":
+        arrays.of(node)
 
 
-def _children(thing: Any) -> Iterator[Any]:
-    loader = thing["__loader__"]
+def _children(node: Any) -> Iterator[Any]:
+    loader = node["__loader__"]
     if loader == "ObjectNode":
-        yield thing["content"]
+        yield node["content"]
     elif loader == "TreeNode":
-        yield thing["__reduce__"]["args"]
-        yield thing["content"]
+        yield node["__reduce__"]["args"]
+        yield node["content"]
     elif loader == "DictNode":
-        yield thing["key_types"]
-        yield from thing["content"].values()
+        yield node["key_types"]
+        yield from node["content"].values()
     elif loader in ("ListNode", "TupleNode"):
-        yield from thing["content"]
-    elif loader == "NdArrayNode" and thing["type"] == "json":
-        yield thing["shape"]
-        yield from thing["content"]
+        yield from node["content"]
+    elif loader == "NdArrayNode" and node["type"] == "json":
+        yield node["shape"]
+        yield from node["content"]
 
 
-def _check_attributes(name: str, thing: Any) -> None:
-    """Check that the attributes are data, and none of them hides a method or a property of the class."""
-    if thing["content"]["__loader__"] != "DictNode":
+def _check_attributes(name: str, node: Any) -> None:
+    """Check that the attributes have names, and that none of them hides a method or a property of the class."""
+    if node["content"]["__loader__"] != "DictNode":
         raise AuditError("attributes have no names")
-    for attribute in thing["content"]["content"]:
+    for attribute in node["content"]["content"]:
         if _is_method(name, attribute):
             raise AuditError(f"an attribute hides a method of {name}")
 
@@ -147,43 +168,43 @@ def _is_method(name: str, attribute: str) -> bool:
 
 
 class _Arrays:
-    """The arrays of a zip's members, each looked at once."""
+    """The arrays of a zip's members, each checked once."""
 
     def __init__(self, file: zipfile.ZipFile) -> None:
         self._file = file
-        self._known: dict[str, NDArray[Any]] = {}
+        self.known: dict[str, NDArray[Any]] = {}
 
-    def of(self, thing: Any) -> NDArray[Any]:
-        """Return the array of a member in NumPy's format, as long as its header says and without objects in it."""
-        if thing["__loader__"] != "NdArrayNode" or thing["type"] != "numpy":
+    def of(self, node: Any) -> NDArray[Any]:
+        """Return the array in a member, which must be as long as its header says and contain no objects."""
+        if node["__loader__"] != "NdArrayNode" or node["type"] != "numpy":
             raise AuditError("an array is of no known kind")
-        name = thing["file"]
-        if name not in self._known:
-            self._known[name] = _array(self._file.read(name))
-        return self._known[name]
+        name = node["file"]
+        if name not in self.known:
+            self.known[name] = _array(self._file.read(name))
+        return self.known[name]
 
 
 def _array(packed: bytes) -> NDArray[Any]:
     buffer = io.BytesIO(packed)
     if np.lib.format.read_magic(buffer) != (1, 0):
         raise AuditError("an array is of another version")
-    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(buffer)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
     fields = [dtype] if dtype.fields is None else [field[0] for field in dtype.fields.values()]
     if not all(field.kind in _ARRAY_KINDS and field.itemsize for field in fields):
         raise AuditError("an array holds something else than numbers or text")
-    if math.prod(shape) * dtype.itemsize != len(packed) - buffer.tell() or 0 in shape or by_columns:
+    if math.prod(shape) * dtype.itemsize != len(packed) - buffer.tell() or 0 in shape or fortran_order:
         raise AuditError("an array is not as long as it says")
     array: NDArray[Any] = np.frombuffer(packed, dtype, offset=buffer.tell()).reshape(shape)
     return array
 
 
-def _check_tree(thing: Any, arrays: _Arrays) -> None:
-    """Check that every way through a tree ends in a leaf, looks at features there are, and gives probabilities."""
-    arguments, content = thing["__reduce__"]["args"], thing["content"]
+def _check_tree(node: Any, arrays: _Arrays) -> None:
+    """Check that every path through a tree ends in a leaf, tests features that exist, and returns probabilities."""
+    arguments, content = node["__reduce__"]["args"], node["content"]
     if (arguments["__loader__"], content["__loader__"]) != ("TupleNode", "DictNode"):
         raise AuditError("a tree has other parts")
     n_features, n_classes, n_outputs = arguments["content"]
-    features, outputs = _whole(n_features), _whole(n_outputs)
+    features, outputs = _integer(n_features), _integer(n_outputs)
     state = content["content"]
     parts = state["nodes"], state["values"], n_classes
     if any(part["__class__"] != "ndarray" for part in parts):
@@ -194,11 +215,11 @@ def _check_tree(thing: Any, arrays: _Arrays) -> None:
     if nodes.ndim != 1 or nodes.dtype.names is None or not set(nodes.dtype.names) >= _NODE_FIELDS:
         raise AuditError("a tree has no nodes")
     count = len(nodes)
-    if _whole(state["node_count"]) != count or not 0 <= _whole(state["max_depth"]) < count:
+    if _integer(state["node_count"]) != count or not 0 <= _integer(state["max_depth"]) < count:
         raise AuditError("a tree is not as large as it says")
     left, right, place = nodes["left_child"], nodes["right_child"], np.arange(count)
     leaf = (left == -1) & (right == -1)
-    # Children stand behind their parent, so no way leads back.
+    # Children come after their parent, so no path leads back.
     inner = (place < left) & (left < count) & (place < right) & (right < count)
     inner &= (nodes["feature"] >= 0) & (nodes["feature"] < features) & ~np.isnan(nodes["threshold"])
     if not (leaf | inner).all():
@@ -209,9 +230,9 @@ def _check_tree(thing: Any, arrays: _Arrays) -> None:
         raise AuditError("a tree gives no probabilities")
 
 
-def _whole(thing: Any) -> int:
-    """Return the whole number that a JsonNode holds."""
-    number = json.loads(thing["content"])
-    if thing["__loader__"] != "JsonNode" or type(number) is not int:
+def _integer(node: Any) -> int:
+    """Return the integer in a JsonNode."""
+    number = json.loads(node["content"])
+    if node["__loader__"] != "JsonNode" or type(number) is not int:
         raise AuditError("a tree's sizes are no numbers")
     return number

@@ -1,4 +1,4 @@
-"""Fit a model and evaluate it."""
+"""A model fitted and cross-validated."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from typing import Any
 
 import pandas as pd
 
-from titanic_batch.models.evaluation import (
-    QUICK_METRICS,
-    Evaluation,
-    check_count,
-    cross_validate,
-)
+from titanic_batch.models.cross_validation import check_count, cross_validate
+from titanic_batch.models.evaluation import QUICK_METRICS, Evaluation
 from titanic_batch.models.model import Model
-from titanic_batch.models.training_data import features_of
-from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
+from titanic_batch.models.training_data import split_label
+from titanic_batch.passenger.words import DEFAULT_SEED
 from titanic_batch.scoring.drift import probability_counts
 
 
 def fit_and_evaluate(
-    passengers: pd.DataFrame, seed: int = DEFAULT_SEED, parameters: Mapping[str, Any] = MappingProxyType({})
+    frame: pd.DataFrame, seed: int = DEFAULT_SEED, parameters: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[Model, Evaluation]:
-    """Fit a model on labelled rows and evaluate it by cross-validation on them; its manifest tells both.
+    """Fit a model on labelled rows, cross-validate it on them, and record both in its manifest.
+
+    Parameters
+    ----------
+    frame
+        As for `Model.fit`.
+    seed, parameters
+        As for `Model`; the seed is that of the folds too.
 
     Raises
     ------
     DataError
         There are too few rows.
+    UsageError
+        The parameters can't be combined.
     """
-    X, y = features_of(passengers), passengers[LABEL].to_numpy()
+    X, y = split_label(frame)
     check_count(y)
-    model = Model(seed, **parameters).fit(passengers)
-    folds = cross_validate(model.pipeline, X, y, seed)  # done before other processes would have started
+    model = Model(seed, **parameters).fit(frame)
+    folds = cross_validate(model.pipeline, X, y, seed)  # one process: others would take longer to start
     evaluation = folds.evaluation(QUICK_METRICS)
-    model.manifest["metrics"]["cross_validation"] = evaluation.to_json()
-    model.manifest["reference"]["predictions"] = probability_counts(folds.held_out()).tolist()
+    model.record("cross_validation", evaluation, probability_counts(folds.held_out()).tolist())
     return model, evaluation

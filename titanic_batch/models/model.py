@@ -1,9 +1,12 @@
-"""The model: the one pipeline, fitted, with all that must be known about it."""
+"""The model: the fitted pipeline with all that is known about it."""
 
 from __future__ import annotations
 
+import copy
 import io
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import joblib
@@ -13,20 +16,16 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.errors import DataError, ModelError, UsageError
-from titanic_batch.models.artifact import (
-    DEFAULT_MODEL,
-    ModelFormat,
-    model_format,
-    read_artifact,
-    with_manifest,
-)
-from titanic_batch.models.building import built, skops_io, unpickled
-from titanic_batch.models.evaluation import Evaluation, evaluate, few_rows_are_fine
-from titanic_batch.models.manifest import caution, check_schema, manifest_of
+from titanic_batch.models.artifact import DEFAULT_MODEL, ModelFormat, model_format, read_artifact, with_manifest
+from titanic_batch.models.cross_validation import without_few_rows_warning
+from titanic_batch.models.evaluation import Evaluation, evaluate
+from titanic_batch.models.loading import built, caution, unpickled
+from titanic_batch.models.manifest import Manifest
+from titanic_batch.models.provenance import fit_record_of, manifest_of
 from titanic_batch.models.training_data import features_of, packaged_rows
 from titanic_batch.passenger.pipeline import build_pipeline
 from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
+from titanic_batch.passenger.words import DEFAULT_SEED, LABEL, ROWS
 from titanic_batch.scoring.drift import Drift, Reference
 from titanic_batch.scoring.scorer import Scorer
 from titanic_batch.version import __version__
@@ -36,26 +35,25 @@ REFERENCE = "reference"
 
 
 class Model:
-    """Predicts who survived.
+    """Predicts the label of rows, and how probable it is.
 
     Parameters
     ----------
     seed
-        Makes the forest reproducible: the same data, seed and versions give the same predictions, bit by bit.
+        Makes fits reproducible: the same data, seed and versions give the same predictions, bit by bit.
     **parameters
-        Of the ``RandomForestClassifier``; overrule ``pipeline.DEFAULT_PARAMETERS``.
+        Parameters of the classifier that overrule the pipeline's defaults: those that ``titanic fit --param`` takes.
 
     Attributes
     ----------
     pipeline : Pipeline
-    manifest : dict
-        What is known of the model; filled by `fit`, read by `load`.
+        The features and the classifier.
     source : str
-        The file it was loaded from, ``reference``, or ``fitted``.
+        The file that the model was loaded from, ``reference``, or ``fitted``.
     sha256 : str or None
-        Digest of that file.
+        SHA-256 of that file.
     caution : str or None
-        What to know before its predictions are trusted: that another version of scikit-learn fitted it.
+        A warning where another version of scikit-learn fitted it.
 
     Examples
     --------
@@ -65,38 +63,62 @@ class Model:
 
     def __init__(self, seed: int = DEFAULT_SEED, **parameters: Any) -> None:
         self.pipeline: Pipeline = build_pipeline(seed, **parameters)
-        self.manifest: dict[str, Any] = {}
         self.source = "fitted"
         self.sha256: str | None = None
         self.caution: str | None = None
+        self._info: Manifest | None = None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What is known of the model, as JSON data; empty until it is fitted.
+
+        It is a copy. Members may be missing from the manifest of a pickle, which does not tell how it was fitted.
+        """
+        return {} if self._info is None else copy.deepcopy(self._info.to_json())
+
+    @property
+    def info(self) -> Manifest:
+        """The manifest as typed data.
+
+        Raises
+        ------
+        ModelError
+            The model is not fitted.
+        """
+        if self._info is None:
+            raise _not_fitted()
+        return self._info
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Fit on valid passengers with their label, and return this model.
+        """Fit on valid rows with their label, and return the model itself.
 
-        ``frame`` has the columns of `schema.LABELLED_PASSENGER`, any others are left aside; it is neither changed nor
-        kept.
+        Parameters
+        ----------
+        frame
+            Of shape (n_samples, n_columns), with the columns of the labelled contract; others are ignored. It is
+            neither changed nor kept.
 
         Raises
         ------
         DataError
             There are no rows, or all have the same label.
         UsageError
-            The parameters don't go together, or not with so few rows.
+            The parameters can't be combined, or not with so few rows.
         """
-        features, label = features_of(frame), frame[LABEL]
-        if label.nunique() < 2:
+        X, y = features_of(frame), frame[LABEL]
+        if y.nunique() < 2:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
         try:
-            with few_rows_are_fine():
-                self.pipeline.fit(features, label)
+            with without_few_rows_warning():
+                self.pipeline.fit(X, y)
         except ValueError as error:
-            # The rows are valid, so this speaks of parameters.
+            # The rows are valid, so it is about the parameters.
             raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
-        self.manifest = manifest_of(self.pipeline, features, label)
+        self._info = replace(manifest_of(self.pipeline), fit=fit_record_of(self.pipeline, X, y))
         return self
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
-        """Return 1 for each row that is likelier to have survived than not, else 0; shape (n_samples,).
+        """Return the likelier label of each row, 0 or 1, of shape (n_samples,).
 
         Raises
         ------
@@ -108,7 +130,7 @@ class Model:
         return labels
 
     def predict_proba(self, frame: pd.DataFrame) -> NDArray[Any]:
-        """Return the probabilities of death and survival, ``float64`` of shape (n_samples, 2).
+        """Return the probabilities of labels 0 and 1, ``float64`` of shape (n_samples, 2).
 
         Raises
         ------
@@ -133,8 +155,28 @@ class Model:
             raise DataError("there are no rows to evaluate the model on: add some.")
         return evaluate(frame[LABEL].to_numpy(), self.predict_proba(frame)[:, 1])
 
-    def to_bytes(self, kind: ModelFormat = "skops") -> bytes:
-        """Return the model as the content of a file; of equal models fitted at the same time, equal bytes.
+    def record(self, name: str, evaluation: Evaluation, predictions: Sequence[int] | None = None) -> None:
+        """Add an evaluation to the manifest.
+
+        Parameters
+        ----------
+        name
+            Its name among the metrics.
+        evaluation
+            How good the model is.
+        predictions
+            How many of the held-out probabilities lie in each tenth: the reference for the drift of predictions.
+
+        Raises
+        ------
+        ModelError
+            The model is not fitted.
+        """
+        info = self.info.with_evaluation(name, evaluation.to_json())
+        self._info = info if predictions is None else info.with_predictions(predictions)
+
+    def to_bytes(self, file_format: ModelFormat = "skops") -> bytes:
+        """Return the content of a model file. Equal models fitted at the same time give equal bytes.
 
         Raises
         ------
@@ -142,8 +184,10 @@ class Model:
             The model is not fitted.
         """
         self._check_fitted()
-        if kind == "skops":
-            return with_manifest(skops_io().dumps(self.pipeline), self.manifest)
+        if file_format == "skops":
+            import skops.io  # imports all of scikit-learn, and is not needed to load a model
+
+            return with_manifest(skops.io.dumps(self.pipeline), self.manifest)
         buffer = io.BytesIO()
         joblib.dump(self.pipeline, buffer)
         return buffer.getvalue()
@@ -158,7 +202,7 @@ class Model:
         OutputBusyError, OutputError, TransferError
             The file can't be written.
         UsageError
-            It is called neither.
+            Its suffix is another.
         """
         name = os.fspath(path)
         content = self.to_bytes(model_format(name))
@@ -170,16 +214,21 @@ class Model:
     def load(cls, path: str | os.PathLike[str], sha256: str | None = None) -> Self:
         """Load a model that `save` wrote.
 
-        ``sha256``, the file's digest in hex, pins it. A ``.joblib`` file is a pickle, which can run any code: it is
-        loaded only when it is pinned.
+        Parameters
+        ----------
+        path
+            The file.
+        sha256
+            Pins the file: the digest that it must have, in hex. Required for a ``.joblib`` file, which is a pickle and
+            can run any code.
 
         Raises
         ------
         ModelError
             The file is missing, damaged, no model, made for another schema or by an incompatible version, not the
-            pinned one, or holds anything that a pipeline of ours doesn't.
+            pinned one, or contains anything that our pipelines don't.
         UsageError
-            It is called neither ``.skops`` nor ``.joblib``.
+            Its suffix is neither ``.skops`` nor ``.joblib``.
         """
         artifact = read_artifact(os.fspath(path), sha256)
         if artifact.manifest is None and sha256 is None:
@@ -187,25 +236,21 @@ class Model:
                 f"{artifact.name} is a pickle, which can run any code: name its digest with --model-sha256 if you "
                 "trust it, or use a .skops model."
             )
-        model = cls.__new__(cls)
+        model = cls()
         if artifact.manifest is None:
             model.pipeline = unpickled(artifact)
-            model.manifest, model.caution = manifest_of(model.pipeline), None
+            model._info = manifest_of(model.pipeline)
         else:
-            check_schema(artifact.name, artifact.manifest)
-            model.pipeline = built(artifact)
-            model.manifest, model.caution = artifact.manifest, caution(artifact.name, artifact.manifest)
-            try:
-                Reference.from_json(model.manifest["reference"])
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-                raise ModelError(f"the model {artifact.name} is damaged in its reference: fit it again.") from None
+            model.pipeline = built(artifact, artifact.manifest)
+            model._info = artifact.manifest
+            model.caution = caution(artifact.name, artifact.manifest)
         model.source = artifact.name
         model.sha256 = artifact.sha256
         return model
 
     @classmethod
     def reference(cls) -> Self:
-        """Return the reference model: fitted on the packaged passengers with the default seed and parameters."""
+        """Return the reference model: fitted on the packaged rows with the default seed and parameters."""
         model = cls().fit(packaged_rows())
         model.source = REFERENCE
         return model
@@ -217,12 +262,12 @@ class Model:
 
     @property
     def identity(self) -> str:
-        """What names the model in all that is written with it: its file's digest, else where it comes from."""
+        """What identifies the model in all that is written with it: the digest of its file, else its source."""
         return self.sha256 or self.source
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What is written with predictions, so that it can be told later where they come from."""
+        """Metadata to write with predictions, which tells where they come from."""
         return {
             "titanic_batch.model": self.identity,
             "titanic_batch.version": __version__,
@@ -230,7 +275,7 @@ class Model:
         }
 
     def scores(self) -> ModelScores:
-        """Return what makes labels (int8) and probabilities (float64) of accepted rows, table after table.
+        """Return a function that scores tables of accepted rows, and counts them to tell drift.
 
         Raises
         ------
@@ -238,42 +283,42 @@ class Model:
             The model is not fitted.
         """
         self._check_fitted()
-        reference = self.manifest.get("reference")
-        return ModelScores(Scorer(self.pipeline, None if reference is None else Reference.from_json(reference)))
+        fit = None if self._info is None else self._info.fit
+        return ModelScores(Scorer(self.pipeline, None if fit is None else Reference.from_json(fit.reference)))
 
     @property
     def seed(self) -> int:
-        """Seed of the forest."""
+        """The seed of the classifier."""
         return int(self.pipeline[-1].random_state)
 
     def _check_fitted(self) -> None:
         if not hasattr(self.pipeline, "feature_names_in_"):
-            raise ModelError("this model is not fitted yet: call fit with labelled passengers, or load a model.")
+            raise _not_fitted()
 
 
 class ModelScores:
-    """Labels and probabilities as Arrow arrays, of tables of accepted rows; it keeps count of what they are like."""
+    """Scores tables of accepted rows, and counts what they are like."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
 
     def __call__(self, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-        """Return labels (int8) and probabilities (float64)."""
+        """Return the labels (int8) and probabilities (float64) of ``rows``, in their order."""
         scored = self._scorer.score(rows)
         return pa.array(scored.label), pa.array(scored.probability)
 
     def take_drift(self) -> Drift | None:
-        """Return how the rows since the last call compare with those of the fit; None if not known, or no rows."""
+        """Return how the rows since the last call compare with those of the fit; None if unknown, or without rows."""
         return self._scorer.take_drift()
 
 
 def resolve_model(name: str | None, sha256: str | None = None) -> Model:
-    """Return the model that ``name`` names; without one ``./model.skops`` if it is there, else the reference model.
+    """Return the named model; without a name ``./model.skops`` if it exists, else the reference model.
 
     Raises
     ------
     ModelError
-        The model that is named, or is there, can't be loaded, or a pin was given and there is no file.
+        The model that is named, or exists, can't be loaded; or a digest is pinned and there is no file.
     """
     if name is None and os.path.lexists(DEFAULT_MODEL):
         name = DEFAULT_MODEL
@@ -282,3 +327,7 @@ def resolve_model(name: str | None, sha256: str | None = None) -> Model:
     if sha256 is not None:
         raise ModelError("a model is pinned by its SHA-256 and none is named: name it with --model.")
     return Model.reference()
+
+
+def _not_fitted() -> ModelError:
+    return ModelError(f"this model is not fitted yet: call fit with labelled {ROWS}, or load a model.")

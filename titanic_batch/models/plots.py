@@ -1,24 +1,49 @@
-"""Small plots as SVG, coloured by the page's style sheet; all text in them is escaped.
+"""Small plots: their scales and coordinates. ``templates/plots.html`` draws them, ``templates/page.css`` colours them.
 
-Written out by hand: the page needs five simple figures, and a plotting library would be the heaviest thing installed.
+The page needs five simple plots; a plotting library would be the largest of all dependencies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import ClassVar
 
 WIDTH, HEIGHT = 360, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 44  # margins
+_NAMES, _ROW = 110, 26  # of a `BarPlot`: its left margin, and the height of a bar with the gaps around it
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values to coordinates: ``values[0]`` to ``coordinates[0]``, ``values[1]`` to ``coordinates[1]``."""
+
+    values: Span
+    coordinates: Span
+
+    def __call__(self, value: float) -> float:
+        """Return the coordinate of a value."""
+        (low, high), (begin, end) = self.values, self.coordinates
+        return begin + (value - low) / (high - low) * (end - begin)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round values on the scale, four to nine of them."""
+        low, high = self.values
+        unit = 10.0 ** int(f"{high - low:e}".partition("e")[2])
+        step = next(factor * unit for factor in (0.2, 0.5, 1.0, 2.0) if (high - low) / (factor * unit) <= 8)
+        first = int(-(-low // step))
+        return [round(number * step, 10) for number in range(first, int(high / step + 1e-9) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A named line or set of bars; ``kind`` is a class of the style sheet, ``one`` or ``two``."""
+    """A named line, or set of bars; ``style`` is a class of the style sheet, ``one`` or ``two``."""
 
     name: str
-    kind: str
+    style: str
     x: Sequence[float]
     y: Sequence[float]
 
@@ -33,121 +58,89 @@ class Bar:
     high: float
 
 
-def lines(title: str, x_label: str, y_label: str, series: Sequence[Series], *, dots: bool = False) -> str:
-    """Return lines in the unit square, with its diagonal."""
-    parts = [_axes(x_label, y_label, (0, 1), (0, 1)), _path([0, 1], [0, 1], "guide", (0, 1), (0, 1))]
-    for one in series:
-        parts.append(_path(one.x, one.y, f"line {one.kind}", (0, 1), (0, 1)))
-        if dots:
-            parts += [
-                f'<circle class="dot {one.kind}" cx="{_x(x, (0, 1)):.1f}" cy="{_y(y, (0, 1)):.1f}" r="3"/>'
-                for x, y in zip(one.x, one.y, strict=True)
-            ]
-    return _svg(title, HEIGHT, [*parts, _legend(series, WIDTH - 150, HEIGHT - _BOTTOM - 40)])
+@dataclass(frozen=True, slots=True)
+class LinePlot:
+    """Lines in the unit square, with its diagonal, and dots at their points if ``dots``."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    dots: bool = False
+
+    x: ClassVar[Scale] = Scale((0, 1), (_LEFT, WIDTH - _RIGHT))
+    y: ClassVar[Scale] = Scale((0, 1), (HEIGHT - _BOTTOM, _TOP))
+
+    def points(self, series: Series) -> list[tuple[float, float]]:
+        """Return the coordinates of a series."""
+        return [(self.x(x), self.y(y)) for x, y in zip(series.x, series.y, strict=True)]
 
 
-def histogram(title: str, x_label: str, y_label: str, edges: Sequence[float], series: Sequence[Series]) -> str:
-    """Return bars side by side over bins with these edges; the ``x`` of the series are not looked at."""
-    top = 1.2 * max(max(one.y) for one in series) or 1  # room for the legend
-    span, width = (edges[0], edges[-1]), (_x(edges[1], (edges[0], edges[-1])) - _LEFT) / len(series)
-    parts = [_axes(x_label, y_label, span, (0, top))]
-    for place, one in enumerate(series):
-        for edge, count in zip(edges, one.y, strict=False):
-            x, y = _x(edge, span) + place * width, _y(count, (0, top))
-            parts.append(
-                f'<rect class="bar {one.kind}" x="{x:.1f}" y="{y:.1f}" width="{max(width - 1, 1):.1f}" '
-                f'height="{_y(0, (0, top)) - y:.1f}"/>'
-            )
-    return _svg(title, HEIGHT, [*parts, _legend(series, WIDTH - 110, _TOP)])
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts in bins, the bars of all series side by side; their ``x`` are the lower edges of the bins."""
+
+    title: str
+    x_label: str
+    y_label: str
+    edges: Sequence[float]
+    series: Sequence[Series]
+
+    @property
+    def x(self) -> Scale:
+        """The scale of the bins."""
+        return Scale((self.edges[0], self.edges[-1]), (_LEFT, WIDTH - _RIGHT))
+
+    @property
+    def y(self) -> Scale:
+        """The scale of the counts, with room for the legend."""
+        return Scale((0, 1.2 * max(max(series.y) for series in self.series) or 1), (HEIGHT - _BOTTOM, _TOP))
+
+    @property
+    def bar_width(self) -> float:
+        """The width of a bar, with the gap beside it."""
+        return (self.x(self.edges[1]) - _LEFT) / len(self.series)
+
+    def bars(self, place: int) -> Iterator[tuple[float, float]]:
+        """Yield the left and upper coordinates of the bars of a series, which is given by its place."""
+        for x, y in zip(self.series[place].x, self.series[place].y, strict=True):
+            yield self.x(x) + place * self.bar_width, self.y(y)
 
 
-def whiskers(title: str, x_label: str, bars: Sequence[Bar], *, span: tuple[float, float] | None = None) -> str:
-    """Return a bar for each value, below each other, with its interval as a line."""
-    low, high = span or (min(0.0, *(bar.low for bar in bars)), max(bar.high for bar in bars) or 1.0)
-    left, row = 110, 26
-    height = _TOP + row * len(bars) + _BOTTOM
-    scale = (WIDTH - left - _RIGHT) / (high - low)
+@dataclass(frozen=True, slots=True)
+class BarPlot:
+    """Values as bars below each other, each with its interval as a line.
 
-    def x(value: float) -> float:
-        return left + (min(max(value, low), high) - low) * scale
+    ``span`` is what the scale covers; without it, all intervals and 0.
+    """
 
-    base = height - _BOTTOM
-    parts = [f'<line class="axis" x1="{left}" y1="{base}" x2="{WIDTH - _RIGHT}" y2="{base}"/>']
-    for tick in _ticks(low, high):
-        parts.append(f'<line class="grid" x1="{x(tick):.1f}" y1="{_TOP}" x2="{x(tick):.1f}" y2="{base}"/>')
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{base + 15}" text-anchor="middle">{tick:g}</text>')
-    for place, bar in enumerate(bars):
-        middle = _TOP + row * (place + 0.5)
-        begin, end = sorted((x(max(low, 0.0)), x(bar.value)))
-        parts.append(
-            f'<text class="name" x="{left - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(bar.name)}</text>'
-            f'<rect class="bar one" x="{begin:.1f}" y="{middle - 7:.1f}" width="{end - begin:.1f}" height="14"/>'
-            f'<line class="whisker" x1="{x(bar.low):.1f}" y1="{middle:.1f}" x2="{x(bar.high):.1f}" y2="{middle:.1f}"/>'
-        )
-    parts.append(
-        f'<text class="label" x="{(left + WIDTH - _RIGHT) / 2}" y="{height - 8}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
-    return _svg(title, height, parts)
+    title: str
+    x_label: str
+    bars: Sequence[Bar]
+    span: Span | None = None
 
+    @property
+    def x(self) -> Scale:
+        """The scale of the values."""
+        span = self.span or (min(0.0, *(bar.low for bar in self.bars)), max(bar.high for bar in self.bars) or 1.0)
+        return Scale(span, (_NAMES, WIDTH - _RIGHT))
 
-def _svg(title: str, height: int, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
-        f"{''.join(parts)}</svg>"
-    )
+    @property
+    def y(self) -> Scale:
+        """The scale of the positions of the bars, from above."""
+        return Scale((0, len(self.bars)), (_TOP, _TOP + _ROW * len(self.bars)))
 
+    @property
+    def height(self) -> int:
+        """The height of the plot with its margins."""
+        return _TOP + _ROW * len(self.bars) + _BOTTOM
 
-def _axes(x_label: str, y_label: str, x_span: tuple[float, float], y_span: tuple[float, float]) -> str:
-    base, end = HEIGHT - _BOTTOM, WIDTH - _RIGHT
-    parts = []
-    for tick in _ticks(*x_span):
-        parts.append(
-            f'<text class="tick" x="{_x(tick, x_span):.1f}" y="{base + 15}" text-anchor="middle">{tick:g}</text>'
-        )
-    for tick in _ticks(*y_span):
-        y = _y(tick, y_span)
-        parts.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{end}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    middle = (_TOP + base) / 2
-    parts.append(f'<line class="axis" x1="{_LEFT}" y1="{base}" x2="{end}" y2="{base}"/>')
-    parts.append(
-        f'<text class="label" x="{(_LEFT + end) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>'
-        f'<text class="label" x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">'
-        f"{escape(y_label)}</text>"
-    )
-    return "".join(parts)
+    def clipped(self, value: float) -> float:
+        """Return the coordinate of a value, or of the nearest on the scale."""
+        low, high = self.x.values
+        return self.x(min(max(value, low), high))
 
-
-def _legend(series: Sequence[Series], left: float, top: float) -> str:
-    parts = []
-    for place, one in enumerate(series):
-        y = top + 12 + 16 * place
-        parts.append(
-            f'<rect class="bar {one.kind}" x="{left}" y="{y - 9}" width="10" height="10"/>'
-            f'<text class="name" x="{left + 16}" y="{y}">{escape(one.name)}</text>'
-        )
-    return "".join(parts)
-
-
-def _path(
-    x: Sequence[float], y: Sequence[float], kind: str, x_span: tuple[float, float], y_span: tuple[float, float]
-) -> str:
-    points = " ".join(f"{_x(a, x_span):.1f},{_y(b, y_span):.1f}" for a, b in zip(x, y, strict=True))
-    return f'<polyline class="{kind}" points="{points}"/>'
-
-
-def _x(value: float, span: tuple[float, float]) -> float:
-    return _LEFT + (value - span[0]) / (span[1] - span[0]) * (WIDTH - _LEFT - _RIGHT)
-
-
-def _y(value: float, span: tuple[float, float]) -> float:
-    return HEIGHT - _BOTTOM - (value - span[0]) / (span[1] - span[0]) * (HEIGHT - _TOP - _BOTTOM)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers, four to nine of them, between two."""
-    unit = 10.0 ** int(f"{high - low:e}".partition("e")[2])
-    step = next(factor * unit for factor in (0.2, 0.5, 1.0, 2.0) if (high - low) / (factor * unit) <= 8)
-    first = int(-(-low // step))
-    return [round(number * step, 10) for number in range(first, int(high / step + 1e-9) + 1)]
+    def extent(self, bar: Bar) -> Span:
+        """Return the left and right coordinates of a bar, which begins at 0."""
+        begin, end = sorted((self.clipped(0.0), self.clipped(bar.value)))
+        return begin, end

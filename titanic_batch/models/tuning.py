@@ -1,4 +1,4 @@
-"""Which parameters the forest is fitted with: those that are named, or those that a search finds."""
+"""The parameters of the classifier: those that are given, or those that a search finds."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # Halvi
 from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, ParameterGrid
 
 from titanic_batch.errors import UsageError
-from titanic_batch.models.evaluation import Labels, check_count, few_rows_are_fine
+from titanic_batch.models.cross_validation import check_count, without_few_rows_warning
+from titanic_batch.models.evaluation import Labels
 from titanic_batch.passenger.pipeline import NOTEBOOK_GRID, PARAMETERS, build_pipeline
 from titanic_batch.passenger.words import DEFAULT_SEED
 
 SEARCH_FOLDS = 5
 _STEP = "classifier__"
 _CANDIDATES_AT_ONCE = 12
-_MAX_NUMBER = 2**31 - 1  # what an integer is for scikit-learn's trees on every machine
+_MAX_NUMBER = 2**31 - 1  # the greatest integer of scikit-learn's trees on every machine
 _LABELS = {"0": 0, "1": 1}
-_WEIGHTS = (0.001, 1000)  # by their sum scikit-learn draws rows for a tree: as many as fit into memory
+_WEIGHTS = (0.001, 1000)  # scikit-learn draws as many rows for a tree as their sum, which must fit into memory
 
 Search = Literal["grid", "halving"]
 SEARCHES: tuple[Search, ...] = get_args(Search)
 
 Tried = Callable[[int, int], None]
-"""Called with the number of candidates tried so far, and of all."""
+"""Called with how many candidates were tried so far, and how many there are."""
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, Any]:
-    """Return the forest's parameters that ``name=value`` texts set.
+    """Return the classifier's parameters that ``name=value`` texts set.
 
-    A value is JSON, or one of Python's ``None``, ``True`` and ``False``, or else a text: ``max_depth=6``,
+    A value is JSON, or one of Python's ``None``, ``True`` and ``False``, or else a string: ``max_depth=6``,
     ``max_depth=None``, ``criterion=gini``, ``class_weight={"0": 1, "1": 2}``.
 
     Raises
     ------
     UsageError
-        A name is unknown or stands twice, or scikit-learn takes no such value.
+        A name is unknown or is given twice, or scikit-learn does not accept the value.
     """
     parameters: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"--param {text}: it is name=value, such as max_depth=6.")
-        check_names([name], f"--param {text}: ")
+        require_parameters([name], f"--param {text}: ")
         if name in parameters:
             raise UsageError(f"--param {text}: {name} is given twice.")
         parameters[name] = _value(value)
@@ -54,16 +55,24 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, Any]:
     return parameters
 
 
-def check_names(parameters: Iterable[str], given: str = "") -> None:
-    """Check that all are names of the forest's parameters; ``given`` begins what is told otherwise.
+def require_parameters(names: Iterable[str], prefix: str = "") -> None:
+    """Check that the classifier has parameters of these names.
+
+    Parameters
+    ----------
+    names
+        The names.
+    prefix
+        Begins the message of the error.
 
     Raises
     ------
     UsageError
+        It does not have one of them.
     """
-    for name in parameters:
+    for name in names:
         if name not in PARAMETERS:
-            raise UsageError(f"{given}there is no parameter {name}; there are {', '.join(PARAMETERS)}.")
+            raise UsageError(f"{prefix}there is no parameter {name}; there are {', '.join(PARAMETERS)}.")
 
 
 def search_parameters(
@@ -76,28 +85,32 @@ def search_parameters(
     fixed: Mapping[str, Any] | None = None,
     tried: Tried | None = None,
 ) -> dict[str, Any]:
-    """Return the forest's parameters that win the notebook's grid search: best accuracy over 5 folds.
+    """Return the parameters in the notebook's grid that are most accurate by 5-fold cross-validation.
 
     Parameters
     ----------
+    X
+        Of shape (n_samples, n_columns).
+    y
+        Labels of shape (n_samples,), 0 or 1.
     seed
-        Of the forest; the folds are not shuffled.
+        Seed of the classifier; the folds are not shuffled.
     jobs
         Processes.
     search
-        ``grid`` tries all candidates on all rows. ``halving`` tries some of them, drawn by chance, on few rows, and
-        the better third of them on three times as many, until one is left: much faster, and not as sure.
+        ``grid`` tries all candidates on all rows. ``halving`` tries a random sample of them on few rows, the better
+        third of these on three times as many, and so on until one is left: much faster, but less reliable.
     fixed
         Parameters that are not searched for.
     tried
-        Is told how far a ``grid`` search has come.
+        Called as a ``grid`` search progresses.
 
     Raises
     ------
     DataError
-        There are fewer than 10 rows of a label.
+        There are fewer than 10 rows with a label.
     UsageError
-        The fixed parameters don't go with those that are searched for.
+        The fixed parameters can't be combined with those that are searched for.
     """
     check_count(y)
     grid = NOTEBOOK_GRID | {name: [value] for name, value in (fixed or {}).items()}
@@ -110,8 +123,8 @@ def search_parameters(
     else:
         found = _WatchedGridSearch(build_pipeline(seed), prefixed, **options)
         found.tried = tried
-    with few_rows_are_fine():
-        # Where most are fixed there may be fewer candidates than halving would draw.
+    with without_few_rows_warning():
+        # Where most parameters are fixed, there may be fewer candidates than halving would draw.
         warnings.filterwarnings("ignore", "The total space of parameters", UserWarning)
         try:
             found.fit(X, y)
@@ -121,7 +134,7 @@ def search_parameters(
 
 
 class _WatchedGridSearch(GridSearchCV):  # type: ignore[misc]
-    """A grid search that tells how far it has come."""
+    """A grid search that reports its progress."""
 
     tried: Tried | None = None
 
@@ -142,13 +155,13 @@ def _value(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if isinstance(value, dict):  # JSON has no other keys than texts
+    if isinstance(value, dict):  # keys are strings in JSON
         return {_LABELS.get(key, key): weight for key, weight in value.items()}
     return value
 
 
 def _check(text: str, parameters: Mapping[str, Any]) -> None:
-    # What scikit-learn lets through here, and fails on, or warns of, when it fits.
+    # First what scikit-learn would accept here, and fail on or warn of when it fits.
     for value in parameters.values():
         if isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:
             raise UsageError(f"--param {text}: it must be a number, and none over {_MAX_NUMBER}.")

@@ -1,11 +1,9 @@
-"""The one pipeline that fit, score, validate and serve share: a passenger's columns in, a probability out."""
+"""The notebook's pipeline: from the columns of a passenger to a probability."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
@@ -13,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from titanic_batch.passenger.words import DEFAULT_SEED
 from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
 
-MISSING_NUMBER = -0.5  # the notebook's stand-in, inside the first bin of Age and of Fare
+MISSING_NUMBER = -0.5  # stands for a missing number in the notebook, and lies in the first bin of Age and of Fare
 
 AGE_EDGES = (-1, 0, 5, 12, 18, 25, 35, 60, 120)
 AGE_BINS = ("Unknown", "Baby", "Child", "Teenager", "Student", "Young Adult", "Adult", "Senior")
@@ -23,8 +21,9 @@ DECKS = ("A", "B", "C", "D", "E", "F", "G", "T", "N")
 MISSING_DECK = "N"
 SEXES = ("female", "male")
 
-# Chosen by cross-validation over data/train.csv alone. 20 times 10-fold, with other folds and seeds than to choose:
-# accuracy 0.772, log loss 0.471, Brier score 0.151; with what the notebook's grid search finds 0.768, 0.492, 0.157.
+# Chosen by cross-validation on data/train.csv alone. By 10-fold cross-validation, repeated 20 times with other folds
+# and seeds, their accuracy is 0.772, log loss 0.471 and Brier score 0.151; for the parameters that the notebook's grid
+# search finds, 0.768, 0.492 and 0.157.
 DEFAULT_PARAMETERS: dict[str, Any] = {
     "n_estimators": 100,
     "criterion": "gini",
@@ -34,7 +33,7 @@ DEFAULT_PARAMETERS: dict[str, Any] = {
     "min_samples_leaf": 4,
 }
 
-# What a forest may be given; the seed has its own option, and all others would change nothing or be undone.
+# What may be set. The seed has an option of its own; all others would change nothing, or be overwritten.
 PARAMETERS = (
     "n_estimators",
     "criterion",
@@ -51,7 +50,7 @@ PARAMETERS = (
     "max_samples",
 )
 
-# What the notebook's grid search tries.
+# The grid that the notebook searches.
 NOTEBOOK_GRID: dict[str, list[Any]] = {
     "n_estimators": [4, 6, 9],
     "max_features": ["log2", "sqrt"],
@@ -59,11 +58,11 @@ NOTEBOOK_GRID: dict[str, list[Any]] = {
     "max_depth": [2, 3, 5, 10],
     "min_samples_split": [2, 3, 5],
     "min_samples_leaf": [1, 5, 8],
-    "max_samples": [None],  # each tree of the notebook's forest sees as many rows as there are
+    "max_samples": [None],  # each tree of the notebook's forest is fitted on as many rows as there are
 }
 NOTEBOOK_HELD_OUT: dict[str, Any] = {"test_size": 0.2, "random_state": 23}
 
-# What it finds in the notebook, with its seed and its codes, on the 80% of data/train.csv that it fits on.
+# What it finds in the notebook, with the notebook's seed and codes, on the 80% of data/train.csv that are fitted on.
 NOTEBOOK_PARAMETERS: dict[str, Any] = {
     "criterion": "gini",
     "max_depth": 5,
@@ -74,10 +73,10 @@ NOTEBOOK_PARAMETERS: dict[str, Any] = {
     "n_estimators": 6,
 }
 
-# Columns that a model's figures are shown by: one figure for all hides them.
+# Columns by whose values the page about a model shows how good it is.
 GROUPS = ("Sex", "Pclass")
 
-# All classes that a model file may build, beyond NumPy's and Python's own.
+# All classes that may be built from a model file, besides NumPy's and Python's own.
 TRUSTED_TYPES = (
     "sklearn.compose._column_transformer.ColumnTransformer",
     "sklearn.ensemble._forest.RandomForestClassifier",
@@ -89,7 +88,7 @@ TRUSTED_TYPES = (
     "titanic_batch.scoring.transformers.CategoryEncoder",
 )
 
-# The code of each category is its position; what is none of them has the next code.
+# The code of a category is its position; any other value has the next code.
 CATEGORIES: dict[str, list[str]] = {
     "Age": list(AGE_BINS),
     "Fare": list(FARE_BINS),
@@ -104,15 +103,15 @@ def build_pipeline(seed: int = DEFAULT_SEED, **parameters: Any) -> Pipeline:
     Parameters
     ----------
     seed
-        ``random_state`` of the forest.
+        The ``random_state`` of the forest.
     **parameters
-        Overrule ``DEFAULT_PARAMETERS`` of the ``RandomForestClassifier``.
+        Parameters of the ``RandomForestClassifier``, which overrule ``DEFAULT_PARAMETERS``.
 
     Returns
     -------
     Pipeline
-        Steps ``features`` and ``classifier``. It takes a frame with at least the columns ``Age``, ``Fare``, ``Cabin``,
-        ``Sex``, ``Pclass``, ``SibSp`` and ``Parch``; all others are dropped.
+        Its steps are ``features`` and ``classifier``. It takes a frame with at least the columns ``Age``, ``Fare``,
+        ``Cabin``, ``Sex``, ``Pclass``, ``SibSp`` and ``Parch``; all others are ignored.
     """
     features = ColumnTransformer(
         [

@@ -1,8 +1,8 @@
-"""The contract of a passenger: which columns a row must have and what they may hold.
+"""The contract of a passenger: which columns a row must have, and what they may contain.
 
-``PASSENGER`` is the pandera schema that every command checks rows against, ``LABELLED_PASSENGER`` the same with the
-label, for rows to fit on. ``SCHEMA_VERSION`` goes up whenever a row that was accepted would be rejected, or the other
-way round, or a column changes its type.
+``PASSENGER`` is the pandera schema that every command checks rows against; ``LABELLED_PASSENGER`` is the same with the
+label, for rows to fit on. ``SCHEMA_VERSION`` is increased whenever a row that was accepted would be rejected, or the
+other way round, or when a column changes its type.
 """
 
 from __future__ import annotations

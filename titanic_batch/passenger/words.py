@@ -1,4 +1,4 @@
-"""How help, messages and pages speak of the notebook's rows: strings only, so that help imports nothing else."""
+"""The words of help, messages and pages about the notebook: strings only, so that help imports nothing else."""
 
 TITLE = "Who survived the Titanic"
 TASK = "Predict who survived the Titanic"
@@ -19,10 +19,10 @@ NOT_FOR = (
     "probability is no more certain than the calibration plot shows."
 )
 
-# Of label 0 and of label 1.
+# For label 0 and for label 1.
 VERDICTS = ("likely did not survive", "likely survived")
 THOSE = ("those who died", "those who survived")
-# Of label 1 alone.
+# For label 1 alone.
 EVENT = "survival"
 HAPPENED = "survived"
 POSITIVES = "survivors"

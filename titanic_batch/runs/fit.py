@@ -12,37 +12,102 @@ import pyarrow as pa
 
 from titanic_batch.errors import DataError, UsageError
 from titanic_batch.models.artifact import model_format
-from titanic_batch.models.evaluation import (
-    QUICK_METRICS,
-    REPEATS,
-    Comparison,
-    CrossValidation,
-    Evaluation,
-    FullEvaluation,
-    check_count,
-    compare,
-    cross_validate,
-    notebook_protocol,
-)
+from titanic_batch.models.cross_validation import Comparison, RepeatedFolds, compare
+from titanic_batch.models.evaluation import QUICK_METRICS, Evaluation
 from titanic_batch.models.fitting import fit_and_evaluate
+from titanic_batch.models.full_evaluation import FullEvaluation, full_evaluation
 from titanic_batch.models.model import Model
-from titanic_batch.models.training_data import features_of, packaged_rows
-from titanic_batch.models.tuning import Search, Tried, search_parameters
-from titanic_batch.passenger.pipeline import GROUPS, NOTEBOOK_PARAMETERS, build_pipeline
+from titanic_batch.models.training_data import frame_of_rows, packaged_rows, split_label
+from titanic_batch.models.tuning import SEARCHES, Search, Tried, require_parameters, search_parameters
 from titanic_batch.passenger.schema import LABELLED_CONTRACT
-from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
+from titanic_batch.passenger.words import DEFAULT_SEED
 from titanic_batch.reading.sources import Source
 from titanic_batch.runs.batch import validate
-from titanic_batch.runs.options import RunOptions
+from titanic_batch.runs.options import RunOptions, one_of
 from titanic_batch.writing.publishing import Publication
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledInput:
+    """Labelled rows: the name that the user gave, and the sources that it refers to."""
+
+    name: str
+    sources: Sequence[Source]
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """What to fit on, how to fit, and what to find out about the model.
+
+    Attributes
+    ----------
+    train
+        The labelled rows to fit on, or None for the packaged rows.
+    output
+        The model file, locked until the model is saved.
+    run
+        How `batch.validate` reads rows. Its rejects file is for the rows of ``train``.
+    holdout
+        Labelled rows to evaluate on, which are never fitted on.
+    seed
+        Seed of the classifier and of the folds.
+    parameters
+        Parameters of the classifier.
+    search
+        Search the notebook's grid for the best values of all other parameters.
+    min_accuracy
+        Save nothing where the cross-validated accuracy, or that on the holdout, is less.
+    compare
+        A model file to compare with: its pipeline is fitted on the same folds.
+    html
+        A page to write about the model. This takes longer than the fit.
+    tried
+        Called as a search progresses.
+
+    Raises
+    ------
+    UsageError
+        A parameter or a search is unknown, or the accuracy is no share.
+    """
+
+    train: LabelledInput | None
+    output: str
+    run: RunOptions
+    holdout: LabelledInput | None = None
+    seed: int = DEFAULT_SEED
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    search: Search | None = None
+    min_accuracy: float = 0
+    compare: str | None = None
+    html: str | None = None
+    tried: Tried | None = None
+
+    def __post_init__(self) -> None:
+        require_parameters(self.parameters)
+        if not 0 <= self.min_accuracy <= 1:
+            raise UsageError(f"an accuracy of at least {self.min_accuracy}: it is a number from 0 to 1.")
+        if self.search is not None:
+            one_of(SEARCHES, self.search, "--search")
 
 
 @dataclass(slots=True)
 class FitReport:
     """What was fitted, how good it is, and where it was saved.
 
-    ``found`` are the parameters that a search chose. ``comparisons`` are with another model, one a metric. ``failure``
-    tells why nothing was saved; None: it was.
+    Attributes
+    ----------
+    model, output
+        The model and its file.
+    cross_validation, holdout
+        How good it is, on the holdout if there was one.
+    found
+        The parameters that a search found.
+    comparisons
+        How it compares with another model, by metric.
+    full, html
+        What a page shows, and its file, if one was asked for.
+    failure
+        Why nothing was saved; None: it was.
     """
 
     model: Model
@@ -56,67 +121,8 @@ class FitReport:
     failure: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledInput:
-    """Labelled rows: what a user called them, and the sources that this stands for."""
-
-    name: str
-    sources: Sequence[Source]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How to fit, and what to find out about the model.
-
-    Attributes
-    ----------
-    seed
-        Of the forest and of the folds.
-    parameters
-        Of the forest.
-    search
-        Look for the best of the others in the notebook's grid.
-    min_accuracy
-        Save nothing if the cross-validated accuracy is less, or that on the holdout.
-    compare
-        The name of a model file to compare with: its pipeline is fitted on the same folds.
-    html
-        The name of a page to write about the model. This takes longer than fitting.
-    """
-
-    seed: int = DEFAULT_SEED
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    search: Search | None = None
-    min_accuracy: float = 0
-    compare: str | None = None
-    html: str | None = None
-
-
-def fit(
-    train: LabelledInput | None,
-    output: str,
-    options: RunOptions,
-    plan: Plan = Plan(),  # it is frozen
-    *,
-    holdout: LabelledInput | None = None,
-    tried: Tried | None = None,
-) -> FitReport:
-    """Fit a model on the labelled rows of a file, evaluate it, save it, and say how good it is.
-
-    Parameters
-    ----------
-    train
-        Without one, the packaged passengers.
-    output
-        The model file, locked until the model is saved.
-    options
-        How `batch.validate` is to read the rows. Their rejects file is that of ``train``.
-    plan
-        How to fit.
-    holdout
-        Labelled rows to evaluate on, never fitted on.
-    tried
-        Is told how far a search has come.
+def fit(options: FitOptions) -> FitReport:
+    """Fit a model on the labelled rows of a file, evaluate it, save it, and return how good it is.
 
     Raises
     ------
@@ -127,89 +133,33 @@ def fit(
     ModelError
         The model to compare with can't be loaded.
     """
-    kind = model_format(output)
-    if plan.html is not None and not plan.html.lower().endswith((".html", ".htm")):
-        raise UsageError(f"the report is an HTML page, and {plan.html} is called otherwise: name it .html.")
-    old = None if plan.compare is None else Model.load(plan.compare)
+    output, html = options.output, options.html
+    file_format = model_format(output)
+    if html is not None and not html.lower().endswith((".html", ".htm")):
+        raise UsageError(f"the report is an HTML page, and {html} is called otherwise: name it .html.")
+    old = None if options.compare is None else Model.load(options.compare)
     with Publication() as publication:
         saved = publication.add(output)
-        page = None if plan.html is None else publication.add(plan.html)
-        passengers = packaged_rows() if train is None else labelled_frame(train, options)
-        held_out = None if holdout is None else labelled_frame(holdout, replace(options, rejects=None))
-        report = _fitted(passengers, held_out, output, plan, options.threads, old, tried)
+        page = None if html is None else publication.add(html)
+        rows = packaged_rows() if options.train is None else labelled_frame(options.train, options.run)
+        without_rejects = replace(options.run, rejects=None)
+        held_out = None if options.holdout is None else labelled_frame(options.holdout, without_rejects)
+        report = _fitted(rows, held_out, old, options)
         if report.failure is None:
-            content = report.model.to_bytes(kind)
+            content = report.model.to_bytes(file_format)
             saved.file.write(content)
             if page is not None and report.full is not None:
                 from titanic_batch.models.page import page_of  # most fits write none
 
                 report.html = page.name
-                text = page_of(report.model, report.full, sha256(content).hexdigest())
-                page.file.write(text.encode(errors="backslashreplace"))
+                written = page_of(report.model, report.full, sha256(content).hexdigest())
+                page.file.write(written.encode(errors="backslashreplace"))
             publication.publish()
     return report
 
 
-def _fitted(
-    passengers: pd.DataFrame,
-    held_out: pd.DataFrame | None,
-    output: str,
-    plan: Plan,
-    jobs: int,
-    old: Model | None,
-    tried: Tried | None,
-) -> FitReport:
-    X, y = features_of(passengers), passengers[LABEL].to_numpy()
-    parameters = dict(plan.parameters)
-    found: Mapping[str, Any] = {}
-    if plan.search is not None:
-        check_count(y)
-        found = search_parameters(X, y, plan.seed, jobs, search=plan.search, fixed=parameters, tried=tried)
-        parameters = {**found, **parameters}
-    model, evaluation = fit_and_evaluate(passengers, plan.seed, parameters)
-    report = FitReport(model, output, evaluation, found)
-    metrics = model.manifest["metrics"]
-    if held_out is not None:
-        report.holdout = model.evaluate(held_out)
-        metrics["holdout"] = report.holdout.to_json()
-    report.failure = _failure(report, plan.min_accuracy)
-    if report.failure is None and (plan.html is not None or old is not None):
-        repeated = cross_validate(
-            model.pipeline, X, y, plan.seed, jobs, repeats=REPEATS, importance=plan.html is not None
-        )
-        if old is not None:
-            folds = cross_validate(old.pipeline, X, y, plan.seed, jobs, repeats=REPEATS)
-            report.comparisons = [compare(folds, repeated, metric) for metric in QUICK_METRICS]
-        if plan.html is not None:
-            report.full = _full_evaluation(model, repeated, X, plan.seed, jobs)
-            metrics["repeated_cross_validation"] = repeated.evaluation().to_json()
-    return report
-
-
-def _full_evaluation(model: Model, repeated: CrossValidation, X: pd.DataFrame, seed: int, jobs: int) -> FullEvaluation:
-    notebook = build_pipeline(seed, **NOTEBOOK_PARAMETERS)
-    return FullEvaluation(
-        repeated,
-        cross_validate(notebook, X, repeated.y, seed, jobs, repeats=REPEATS),
-        notebook_protocol(model.pipeline, X, repeated.y),
-        notebook_protocol(notebook, X, repeated.y),
-        list(X.columns),
-        {
-            column: {str(value): repeated.on((X[column] == value).to_numpy()) for value in sorted(X[column].unique())}
-            for column in GROUPS
-        },
-    )
-
-
-def _failure(report: FitReport, least: float) -> str | None:
-    for name, evaluation in (("cross-validated", report.cross_validation), ("holdout", report.holdout)):
-        if evaluation is not None and evaluation.accuracy < least:
-            return f"the {name} accuracy is {evaluation.accuracy:.4f}, less than {least:g}"
-    return None
-
-
 def labelled_frame(labelled: LabelledInput, options: RunOptions) -> pd.DataFrame:
-    """Return the accepted rows of an input of labelled rows.
+    """Return the accepted rows of labelled rows.
 
     Raises
     ------
@@ -223,6 +173,47 @@ def labelled_frame(labelled: LabelledInput, options: RunOptions) -> pd.DataFrame
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
         raise DataError(f"{labelled.name}: {report.failure}: no model fitted{where}.")
-    schema = pa.schema(list(LABELLED_CONTRACT.types.items()))
-    frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *accepted]).unify_dictionaries().to_pandas()
-    return frame
+    return frame_of_rows(accepted, LABELLED_CONTRACT)
+
+
+def _fitted(rows: pd.DataFrame, held_out: pd.DataFrame | None, old: Model | None, options: FitOptions) -> FitReport:
+    """Fit a model, and evaluate it in all the ways that were asked for."""
+    found = _found(rows, options)
+    model, evaluation = fit_and_evaluate(rows, options.seed, {**found, **options.parameters})
+    report = FitReport(model, options.output, evaluation, found)
+    if held_out is not None:
+        report.holdout = model.evaluate(held_out)
+        model.record("holdout", report.holdout)
+    report.failure = _failure(report, options.min_accuracy)
+    if report.failure is None and (options.html is not None or old is not None):
+        folds = RepeatedFolds(*split_label(rows), options.seed, options.run.threads)
+        repeated = folds.cross_validate(model.pipeline, importance=options.html is not None)
+        if old is not None:
+            of_old = folds.cross_validate(old.pipeline)
+            report.comparisons = [compare(of_old, repeated, metric) for metric in QUICK_METRICS]
+        if options.html is not None:
+            report.full = full_evaluation(model.pipeline, repeated, folds)
+            model.record("repeated_cross_validation", repeated.evaluation())
+    return report
+
+
+def _found(rows: pd.DataFrame, options: FitOptions) -> dict[str, Any]:
+    """Return the parameters that a search finds; none without one."""
+    if options.search is None:
+        return {}
+    return search_parameters(
+        *split_label(rows),
+        options.seed,
+        options.run.threads,
+        search=options.search,
+        fixed=options.parameters,
+        tried=options.tried,
+    )
+
+
+def _failure(report: FitReport, least: float) -> str | None:
+    """Return why a model is not good enough; None: it is."""
+    for name, evaluation in (("cross-validated", report.cross_validation), ("holdout", report.holdout)):
+        if evaluation is not None and evaluation.accuracy < least:
+            return f"the {name} accuracy is {evaluation.accuracy:.4f}, less than {least:g}"
+    return None

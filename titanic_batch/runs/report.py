@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,11 +14,10 @@ from titanic_batch.checking.judging import JudgedBlock
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.sources import Source
 from titanic_batch.runs.options import RunOptions
-from titanic_batch.scoring.drift import Drift
+from titanic_batch.scoring.drift import PROBABILITY_BINS, Drift, probability_counts
 from titanic_batch.writing.publishing import PublishedFile
 
 FIRST_ROWS = 5
-PROBABILITY_BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +63,7 @@ class Distribution:
             self.labels[found["values"]] = self.labels.get(found["values"], 0) + found["counts"]
         values = probabilities.to_numpy()
         self.total += float(values.sum())
-        tenths = np.minimum((values * PROBABILITY_BINS).astype(np.int8), PROBABILITY_BINS - 1)
-        counts = np.bincount(tenths, minlength=PROBABILITY_BINS).tolist()
+        counts = probability_counts(values).tolist()
         self.bins = [one + other for one, other in zip(self.bins, counts, strict=True)]
 
 

@@ -1,8 +1,8 @@
-"""Each distinct feature row predicted once.
+"""Predictions of distinct feature rows, each made once.
 
-Binned and encoded features take few distinct values: millions of passengers share some thousand feature rows. Here a
-feature row is packed into one integer, and the prediction is looked up under it. A prediction is taken over bit by bit,
-so the answer is the one that the classifier gives for the whole frame.
+Binned and encoded features have few distinct values: millions of rows share some thousand feature rows. Here a feature
+row is packed into one integer, the key by which its prediction is looked up. Predictions are copied bit by bit, so they
+are those that the classifier returns for the whole frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DENSE_KEYS = 2**22  # up to so many possible feature rows, a plain table is the index (int32: 16 MiB)
+DENSE_KEYS = 2**22  # up to this many possible keys, a plain array is the index (int32: 16 MiB)
 MAX_KEYS = 2**62
 MAX_DISTINCT = 2**20
 MAX_COLUMN_VALUES = 2**16
@@ -27,21 +27,21 @@ _INT64_MAX = 2**63 - 1
 
 
 class TooManyDistinctError(Exception):
-    """The rows don't repeat enough for remembering them to pay."""
+    """Rows repeat too seldom for caching them to pay."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Offset:
-    """Codes whole numbers of a narrow range by their distance from its lowest."""
+    """Encodes the integers of a narrow range by their distance from the lowest."""
 
     low: int
     size: int
 
     def codes(self, column: NDArray[Any]) -> NDArray[Any] | None:
-        """Return whole numbers from 0 up to below the size, of any type; None if a value is outside."""
+        """Return integers from 0 to ``size - 1``, of any dtype; None if a value is outside the range."""
         if not len(column):
             return np.empty(0, dtype=np.int64)
-        if not (column.min() >= self.low and column.max() < self.low + self.size):  # so put, NaN is outside
+        if not (column.min() >= self.low and column.max() < self.low + self.size):  # NaN fails this too
             return None
         if not self.low and column.dtype.kind in "bi":
             return column
@@ -54,7 +54,7 @@ class _Offset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Values:
-    """Codes any numbers by the position of their bits among those known; the bits, so that NaN and -0.0 count too."""
+    """Encodes any numbers by the position of their bits among the known ones. Bits tell NaN and -0.0 apart as well."""
 
     bits: NDArray[np.int64]
     dtype: np.dtype[Any]
@@ -64,6 +64,7 @@ class _Values:
         return len(self.bits)
 
     def codes(self, column: NDArray[Any]) -> NDArray[np.int64] | None:
+        """Return positions, of shape (n_samples,); None if a value is unknown."""
         bits = _bits(column, self.dtype)
         codes = np.searchsorted(self.bits, bits)
         codes[codes == len(self.bits)] = 0
@@ -71,10 +72,10 @@ class _Values:
 
 
 class _Known:
-    """Feature rows and their predictions, found by a key that is packed from the codes of a row's values.
+    """Feature rows and their predictions, indexed by keys, each of which is packed from the codes of a row's values.
 
-    It grows under a lock, and is read without one: predictions are there before the key that leads to them, and a
-    reader takes the predictions after it has followed the keys.
+    It is written under a lock and read without one: predictions are stored before the key that leads to them, and a
+    reader looks up keys before it takes predictions.
     """
 
     def __init__(self, coders: list[_Offset | _Values], rows: NDArray[Any], outputs: NDArray[np.float64]) -> None:
@@ -83,17 +84,17 @@ class _Known:
         if space > MAX_KEYS:
             raise TooManyDistinctError
         self.coders = coders
-        # Half the bytes are done in half the time.
+        # Half the bytes take half the time.
         self._key_type: type[np.signedinteger[Any]] = np.int32 if space < 2**31 else np.int64
         self.rows = rows[:0]
         self.outputs = outputs[:0]
-        # Either a table with the place of every possible key, or the known keys in order and the place of each.
+        # Either an array with the position of every possible key, or the known keys, sorted, and the position of each.
         self._table: NDArray[np.int32] | None = np.full(space, -1, dtype=np.int32) if space <= DENSE_KEYS else None
         self._ordered = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         self.add(rows, outputs)
 
     def keys(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.signedinteger[Any]] | None:
-        """Return an integer for each row, the same for equal rows only; None where a value has no code yet."""
+        """Return an integer for each row, the same only for equal rows; None if a value has no code yet."""
         keys: NDArray[np.signedinteger[Any]] = np.zeros(len(columns[0]), dtype=self._key_type)
         for coder, column in zip(self.coders, columns, strict=True):
             codes = coder.codes(column)
@@ -104,14 +105,14 @@ class _Known:
         return keys
 
     def known_keys(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.signedinteger[Any]]:
-        """Return `keys` of rows that the coders were made for."""
+        """Return `keys` of rows whose values all have codes."""
         keys = self.keys(columns)
         if keys is None:
             raise AssertionError("the coders must know the rows that they were made for")
         return keys
 
     def places(self, keys: NDArray[np.signedinteger[Any]]) -> NDArray[np.integer[Any]]:
-        """Return the place of each key's row among ``rows``, -1 where it isn't there."""
+        """Return the position of each key's row in ``rows``, -1 where it is unknown."""
         if self._table is not None:
             return self._table.take(keys)
         ordered, order = self._ordered
@@ -123,12 +124,12 @@ class _Known:
         return np.where(ordered[places] == distinct, order[places], -1)[inverse]
 
     def find(self, columns: Sequence[NDArray[Any]]) -> NDArray[np.integer[Any]]:
-        """Return the places of the rows, a new array; -1 for each that isn't known, or for all where a value isn't."""
+        """Return the positions of rows, a new array; -1 for unknown rows, and for all rows if a value is unknown."""
         keys = self.keys(columns)
         return np.full(len(columns[0]), -1) if keys is None else self.places(keys)
 
     def add(self, rows: NDArray[Any], outputs: NDArray[np.float64]) -> None:
-        """Make known rows that are not, each distinct one once."""
+        """Add distinct rows that are unknown, and their predictions."""
         places = np.arange(len(self.rows), len(self.rows) + len(rows))
         self.rows = _appended(self.rows, rows)
         self.outputs = _appended(self.outputs, outputs)
@@ -142,18 +143,17 @@ class _Known:
 
 
 class DistinctRows:
-    """Predict feature rows, each distinct one once, for as long as rows repeat.
+    """Predicts each distinct feature row once, as long as rows repeat.
 
-    Safe to call from several threads. Where rows turn out to repeat hardly, every later call goes to the classifier as
-    it is.
+    It is safe to call from several threads. If rows turn out to repeat seldom, all later calls go to the classifier.
 
     Parameters
     ----------
     predict
         Takes features of shape (n_samples, n_features) and returns an array of shape (n_samples, n_outputs), each row
-        a function of the feature row alone. Called by one thread at a time with distinct rows.
+        of which must depend on the feature row alone. It must be safe to call from several threads.
     on_others
-        Is given rows and predictions that are not remembered, and so not in `counted`.
+        Called with rows and predictions that are not cached, and which `take_counted` does not count.
     """
 
     def __init__(
@@ -164,9 +164,9 @@ class DistinctRows:
         self._predict = predict
         self._on_others = on_others
         self._lock = threading.Lock()
-        # By dtype: the same number has other bits in another.
+        # By dtype, since the bits of a number depend on it.
         self._known: dict[np.dtype[Any], _Known] = {}
-        # How often each known row was asked for. A row keeps its place, also where the coders change.
+        # How often each known row was predicted. A row keeps its position when the codes change.
         self._counts: dict[np.dtype[Any], NDArray[np.int64]] = {}
         self._counting = threading.Lock()
         self._given_up: dict[np.dtype[Any], tuple[NDArray[Any], NDArray[np.float64]]] = {}
@@ -174,10 +174,13 @@ class DistinctRows:
         self.on = True
 
     def __call__(self, columns: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
-        """Return the columns of the predictions, n_outputs new arrays of shape (n_samples,).
+        """Return the predictions as n_outputs new arrays of shape (n_samples,).
 
-        Of ``columns``, each of shape (n_samples,), there is at least one. They are the features, as they would be side
-        by side in an array of the type that holds them all.
+        Parameters
+        ----------
+        columns
+            The features, at least one, each of shape (n_samples,). Together they stand for an array of shape
+            (n_samples, n_features), whose dtype is their common one.
         """
         dtype = np.result_type(*{column.dtype for column in columns})
         self._rows_seen += len(columns[0])
@@ -205,9 +208,9 @@ class DistinctRows:
         return [output.take(places) for output in known.outputs.T]
 
     def take_counted(self) -> list[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64]]]:
-        """Return distinct rows, their predictions, and how often each was asked for since this was last called.
+        """Return distinct rows, their predictions, and how often each was predicted since the last call.
 
-        Rows given to ``on_others`` are not among them. Nothing is being predicted meanwhile.
+        Rows given to ``on_others`` are not included. It must not be called while rows are being predicted.
         """
         taken = []
         for dtype, counts in self._counts.items():
@@ -235,7 +238,7 @@ class DistinctRows:
         return list(outputs.T.copy())
 
     def _learned(self, columns: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> _Known:
-        """Make known all rows, and return what knows them."""
+        """Predict the unknown rows among these, and return an index that has all of them."""
         known = self._known.get(dtype)
         rows = np.empty((0, len(columns)), dtype) if known is None else known.rows
         old = [None] * len(columns) if known is None else known.coders
@@ -249,7 +252,7 @@ class DistinctRows:
         if distinct > MAX_DISTINCT or (self._rows_seen >= PROBE_ROWS and distinct > HARDLY_REPEAT * self._rows_seen):
             raise TooManyDistinctError
         if len(first):
-            # In the order of their keys: a tree leads neighbours to the same leaves, which the processor then foresees.
+            # Sorted by their keys: trees lead neighbours to the same leaves, which suits the branch predictor.
             new = _side_by_side([column[unknown[first]] for column in columns], dtype)
             known.add(new, self._predict(new))
         self._known[dtype] = known
@@ -257,7 +260,7 @@ class DistinctRows:
 
 
 def _coder(column: NDArray[Any], rows: NDArray[Any], known: _Offset | _Values | None) -> _Offset | _Values:
-    """Return a coder that knows the values of a column, and those of the rows so far."""
+    """Return a coder for the values of a column and those of the known rows; ``known`` itself if it will do."""
     if known is not None and known.codes(column) is not None:
         return known
     if not isinstance(known, _Values):
@@ -280,7 +283,7 @@ def _can_be_coded(dtype: np.dtype[Any]) -> bool:
 
 
 def _bits(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.int64]:
-    """Return the bits that the numbers have in an array of type ``dtype``."""
+    """Return the bits of the numbers in an array of dtype ``dtype``."""
     if dtype.kind == "f":
         return column.astype(dtype).astype(np.float64).view(np.int64)
     return column.astype(np.int64)
@@ -294,9 +297,10 @@ def _side_by_side(columns: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDAr
 
 
 def _appended(array: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
-    """Return both below each other, in Fortran's order, in new memory that has room for as much again.
+    """Return both arrays, concatenated, in Fortran order.
 
-    An ``array`` with rows is what this returned before: then ``rows`` go into the room that it left, if that is enough.
+    The memory has room for as many rows again. If ``array`` is not empty, it must come from this function, and ``rows``
+    are copied into its room if that is enough.
     """
     count = len(array) + len(rows)
     base = array.base if len(array) else None

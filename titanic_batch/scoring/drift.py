@@ -1,13 +1,13 @@
-"""Whether the rows that are scored are still like those that the model was fitted on.
+"""Drift: whether the scored rows are still like those that the model was fitted on.
 
-The features, and the probabilities, of both are counted and compared by the population stability index,
+The features and probabilities of both are counted and compared by the population stability index,
 
     PSI = sum over all cells of (p - q) * ln(p / q)
 
-with the shares p of the scored rows and q of the training rows. Where nothing has changed but chance, the PSI of n and
-m rows in c cells is distributed about as (1/n + 1/m) * chi2 with c - 1 degrees of freedom (Yurdakul and Naranjo,
-"Statistical properties of the population stability index", Journal of Risk Model Validation 14, 2020). So a limit is
-never lower than what chance makes of so many rows in one run of a thousand.
+where p are the shares of the scored rows and q those of the training rows. If both are samples of the same population,
+the PSI of n and m rows in c cells has about the distribution of (1/n + 1/m) * chi2 with c - 1 degrees of freedom
+(Yurdakul and Naranjo, "Statistical properties of the population stability index", Journal of Risk Model Validation 14,
+2020). So no limit is applied below the value that chance alone exceeds in one run of a thousand.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_LIMIT = 0.25
-FALSE_ALARMS = 0.001  # runs that may be called drifted for nothing
+FALSE_ALARMS = 0.001  # the share of runs that may be reported by mistake
 MAX_VALUES = 256
 PROBABILITY_BINS = 10
 PREDICTIONS = "predictions"
 
-# Cells that hold fewer training rows are counted as one: a share of next to nothing makes any PSI.
+# Cells with fewer training rows are merged into one: the PSI of a share close to 0 may be anything.
 _LEAST_ROWS = 9
 
 Counts = NDArray[np.int64]
@@ -34,11 +34,19 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """How often what occurs among the ``rows`` that a model was fitted on.
+    """What the rows were like that a model was fitted on.
 
-    ``features`` holds the values of each feature, rising, and how many rows have each; a feature of too many values is
-    left out. ``missing`` is the share of missing values of each column that the pipeline takes. ``predictions`` counts
-    held-out probabilities in 10 bins of equal width, where there were any.
+    Attributes
+    ----------
+    rows
+        How many there were.
+    features
+        For each feature its values, in increasing order, and how many rows have each. Features with too many values
+        are left out.
+    missing
+        The share of missing values in each column.
+    predictions
+        How many held-out probabilities lie in each of 10 bins of equal width; None if there were none.
     """
 
     rows: int
@@ -48,7 +56,17 @@ class Reference:
 
     @classmethod
     def of(cls, names: Sequence[str], X: NDArray[Any], missing: Mapping[str, float]) -> Self:
-        """Count the features ``X`` of training rows, of shape (n_samples, n_features)."""
+        """Return the reference of training rows, without predictions.
+
+        Parameters
+        ----------
+        names
+            The names of the features.
+        X
+            The features, of shape (n_samples, n_features).
+        missing
+            The share of missing values in each column.
+        """
         features = {}
         for position, name in enumerate(names):
             values, counts = np.unique(X[:, position].astype(np.float64), return_counts=True)
@@ -58,7 +76,7 @@ class Reference:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Return what `to_json` described.
+        """Return what `to_json` wrote.
 
         Raises
         ------
@@ -83,7 +101,7 @@ class Reference:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON has it."""
+        """Return it as JSON data."""
         return {
             "rows": self.rows,
             "features": {
@@ -97,9 +115,18 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How far a feature, or the predictions, moved: the PSI, and what chance alone may make of it.
+    """How far a feature, or the predictions, moved.
 
-    ``unseen`` is the share of rows with a value that no training row has.
+    Attributes
+    ----------
+    name
+        The feature, or ``PREDICTIONS``.
+    psi
+        The population stability index.
+    chance
+        The index that chance alone exceeds too rarely to matter.
+    unseen
+        The share of rows with a value that no training row has.
     """
 
     name: str
@@ -108,13 +135,13 @@ class Shift:
     unseen: float
 
     def passes(self, limit: float) -> bool:
-        """Whether it moved further than the limit, and than by chance."""
+        """Return whether it moved further than the limit, and further than by chance."""
         return self.psi > max(limit, self.chance)
 
 
 @dataclass(frozen=True, slots=True)
 class MissingShare:
-    """The share of missing values in a column, now and in training."""
+    """The share of missing values in a column, in the scored rows and in the training rows."""
 
     column: str
     share: float
@@ -123,7 +150,7 @@ class MissingShare:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How ``rows`` that were scored compare with those that the model was fitted on."""
+    """How ``rows`` scored rows compare with those that the model was fitted on."""
 
     rows: int
     shifts: Sequence[Shift]
@@ -135,18 +162,18 @@ class Drift:
         return max(self.shifts, key=lambda shift: shift.psi - shift.chance)
 
     def passing(self, limit: float = DEFAULT_LIMIT) -> list[Shift]:
-        """Return what moved further than the limit, and than by chance, the furthest first."""
+        """Return what moved further than the limit, and further than by chance; the largest PSI comes first."""
         return sorted((shift for shift in self.shifts if shift.passes(limit)), key=lambda shift: -shift.psi)
 
     def describe(self, limit: float = DEFAULT_LIMIT) -> str | None:
-        """Return one line about what passes the limit; None: nothing does."""
+        """Return a line about what passes the limit; None if nothing does."""
         if not (passing := self.passing(limit)):
             return None
         moved = ", ".join(f"{shift.name} {shift.psi:.2f}" for shift in passing)
         return f"the {self.rows} scored rows are not like those of the fit (PSI above {limit:g}: {moved})"
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON has it."""
+        """Return it as JSON data."""
         return {
             "rows": self.rows,
             "psi": {
@@ -157,14 +184,14 @@ class Drift:
 
 
 class Tally:
-    """Counts scored rows in the cells of a reference. Safe to use from several threads.
+    """Counts scored rows in the cells of a reference. It is safe to use from several threads.
 
     Parameters
     ----------
     reference
         What to compare with.
     names
-        The names of the features, as many as the rows to be added have columns.
+        The names of the features of the rows that are added.
     """
 
     def __init__(self, reference: Reference, names: Sequence[str]) -> None:
@@ -175,14 +202,24 @@ class Tally:
 
     def _clear(self) -> None:
         reference = self._reference
-        # A cell for each value, and one for all that are unseen.
+        # A cell for each value, and one for all unseen values.
         self._counts = {name: np.zeros(len(reference.features[name][0]) + 1, np.int64) for name in self._positions}
         self._predictions = np.zeros(PROBABILITY_BINS, np.int64)
         self._rows = 0
         self._missing: dict[str, int] = dict.fromkeys(reference.missing, 0)
 
     def add(self, X: NDArray[Any], probabilities: NDArray[np.float64], counts: Counts | None = None) -> None:
-        """Count feature rows ``X`` and their probabilities, each once, or as often as ``counts`` says."""
+        """Count rows, each once, or as often as ``counts`` says.
+
+        Parameters
+        ----------
+        X
+            Their features, of shape (n_samples, n_features).
+        probabilities
+            Of shape (n_samples,).
+        counts
+            Of shape (n_samples,).
+        """
         cells = {}
         for name, position in self._positions.items():
             values = self._reference.features[name][0]
@@ -204,7 +241,7 @@ class Tally:
                 self._missing[column] += count
 
     def take_drift(self) -> Drift | None:
-        """Compare with the reference what was added since this was last called; None where nothing was."""
+        """Compare the rows that were added since the last call with the reference; None if there were none."""
         with self._lock:
             drift = self._compared() if self._rows else None
             self._clear()
@@ -224,21 +261,24 @@ class Tally:
 
 
 def probability_counts(probabilities: NDArray[np.float64], counts: Counts | None = None) -> Counts:
-    """Count probabilities in 10 bins of equal width, each once, or as often as ``counts`` says."""
+    """Return how many probabilities lie in each of 10 bins of equal width.
+
+    Each counts once, or as often as ``counts`` says.
+    """
     places = np.minimum((probabilities * PROBABILITY_BINS).astype(np.int64), PROBABILITY_BINS - 1)
     return _weighed(places, counts, PROBABILITY_BINS)
 
 
 def _shift(name: str, trained: Counts, scored: Counts, compared: int) -> Shift:
-    """Compare counts in the same cells; ``compared`` such comparisons are made in one run."""
+    """Compare counts in the same cells. ``compared`` is the number of such comparisons in a run."""
     unseen = float(scored[trained == 0].sum() / scored.sum())
     rare = trained < _LEAST_ROWS
     if rare.any():
         trained, scored = (np.append(counts[~rare], counts[rare].sum()) for counts in (trained, scored))
-    from scipy.special import chdtri  # validate, which compares nothing, starts sooner
+    from scipy.special import chdtri  # validate compares nothing, and starts sooner without scipy
 
     n, m, cells = int(scored.sum()), int(trained.sum()), len(trained)
-    # Half a row more in each cell, so that none is empty.
+    # Half a row is added to each cell, so that none is empty.
     p, q = (scored + 0.5) / (n + 0.5 * cells), (trained + 0.5) / (m + 0.5 * cells)
     psi = float(((p - q) * np.log(p / q)).sum())
     chance = float(chdtri(max(cells - 1, 1), FALSE_ALARMS / compared)) * (1 / n + 1 / m)

@@ -1,8 +1,8 @@
-"""The codes of feature values: numbers by the bin they fall in, categories by their position.
+"""Encoders of feature values: numbers by the bin they fall into, categories by their position.
 
-Each encoder makes the same codes of an array, of an Arrow column and of a single value. An Arrow column is coded
-without a frame, and a value without an array: this is what makes millions of rows cheap, and one row. The codes are
-fixed by what an encoder is given, and nothing is learned, so that nothing leaks from one data set to another.
+Each encoder gives the same codes to an array, an Arrow column and a single value. Arrow columns are encoded without a
+frame, which makes millions of rows cheap, and single values without an array, which makes one row cheap. Codes depend
+on an encoder's parameters alone: nothing is learned, so nothing leaks from one data set into another.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class Bins:
     Attributes
     ----------
     edges
-        The n + 1 rising edges of n bins; bin ``i`` is ``(edges[i], edges[i + 1]]`` and has code ``i``. A number
-        outside all bins has code n.
+        The n + 1 edges of n bins, in increasing order. Bin ``i`` is ``(edges[i], edges[i + 1]]`` and has code ``i``; a
+        number outside all bins has code n.
     missing
-        The number that a missing value counts as; NaN: none, so that it has code n.
+        The number that stands for a missing value. If it is NaN, a missing value has code n.
     """
 
     edges: Sequence[float]
     missing: float
 
     def codes(self, numbers: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
-        """Return the codes of numbers of any shape, NaN for a missing one; a new array of that shape."""
+        """Return the codes of numbers as a new array of the same shape; a missing number is NaN."""
         edges = np.asarray(self.edges, numbers.dtype)
-        # A bin's code is how many edges lie below, less one; counting them is faster than a search for each number.
+        # The code of a number is one less than how many edges lie below it. Counting them is faster than searching.
         codes = np.full(numbers.shape, -1, dtype=np.int8)
         is_above = np.empty(numbers.shape, dtype=np.bool_)
         for edge in edges:
@@ -51,7 +51,7 @@ class Bins:
         return codes
 
     def column_codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int8] | None:
-        """Return the codes of an Arrow column, of shape (n_samples,); None if it doesn't hold numbers."""
+        """Return the codes of an Arrow column, of shape (n_samples,); None if its type is not numeric."""
         arrow_type = column.type
         if not (pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type)):
             return None
@@ -60,23 +60,23 @@ class Bins:
         return self.codes(pc.fill_null(column, self.missing).to_numpy())
 
     def code(self, value: float | None) -> int:
-        """Return the code of one float64, None for a missing one."""
+        """Return the code of a float64; a missing one is None."""
         below = bisect_left(self.edges, self.missing if value is None else value)
         return below - 1 if below else len(self.edges) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Categories:
-    """Known values, each coded by its position; any other value has code ``len(values)``.
+    """Known values, each encoded by its position; any other value has code ``len(values)``.
 
     Attributes
     ----------
     values
         The known values, in the order of their codes.
     missing
-        The category that a missing value counts as; ``None``: as an unknown one.
+        The category that stands for a missing value. If it is None, a missing value counts as unknown.
     first_letter
-        Whether only a value's first character counts.
+        Whether only the first character of a value counts.
     """
 
     values: Sequence[str]
@@ -84,18 +84,23 @@ class Categories:
     first_letter: bool = False
 
     def codes(self, values: Sequence[Any], positions: NDArray[np.integer[Any]]) -> NDArray[np.int8]:
-        """Return the codes of rows by the ``positions`` of their values among distinct ``values``; -1 is missing.
+        """Return the codes of rows as a new array of shape (n_samples,).
 
-        ``positions`` is of shape (n_samples,), and so is the new array.
+        Parameters
+        ----------
+        values
+            The distinct values of the rows.
+        positions
+            For each row, the position of its value in ``values``, or -1 where it is missing; of shape (n_samples,).
         """
         code_of = {category: code for code, category in enumerate(self.values)}
         unknown = len(self.values)
         codes = [code_of.get(str(v)[:1] if self.first_letter else v, unknown) for v in values]
-        codes.append(self.code(None))  # the last entry answers position -1
+        codes.append(self.code(None))  # last, at position -1
         return np.asarray(codes, dtype=np.int8).take(positions)
 
     def column_codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int8] | None:
-        """Return the codes of an Arrow column, of shape (n_samples,); None if it doesn't hold strings."""
+        """Return the codes of an Arrow column, of shape (n_samples,); None if it does not contain strings."""
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if not pa.types.is_dictionary(array.type):
             array = pc.dictionary_encode(array)
@@ -106,13 +111,13 @@ class Categories:
             values = pc.utf8_slice_codeunits(values, 0, 1)
         unknown = len(self.values)
         code_of = pc.fill_null(pc.index_in(values, pa.array(self.values, values.type)), unknown).to_numpy()
-        # The last entry answers what has no value.
+        # Last comes the code of a missing value.
         code_of = np.append(code_of, self.code(None)).astype(np.int8)
         codes: NDArray[np.int8] = code_of.take(pc.fill_null(array.indices.cast(pa.int32()), len(values)).to_numpy())
         return codes
 
     def code(self, value: str | None) -> int:
-        """Return the code of one value, None for a missing one."""
+        """Return the code of a value; a missing one is None."""
         if value is None:
             value = self.missing
         elif self.first_letter:

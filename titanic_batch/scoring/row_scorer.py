@@ -1,4 +1,4 @@
-"""A few rows of plain values scored, to the bits of a whole table."""
+"""The scores of a few rows of plain values, bit by bit those of a whole table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KNOWN_ROWS = 2**16  # about 20 MB
 
 @dataclass(frozen=True, slots=True)
 class RowScore:
-    """The scores of one row; ``text`` is the probability as a CSV of Arrow's shows it."""
+    """The scores of a row. ``text`` is the probability as Arrow writes it to a CSV."""
 
     label: int
     probability: float
@@ -26,19 +26,18 @@ class RowScore:
 
 
 class RowScorer:
-    """Scores a few rows of plain values, to the bits of `Scorer.score`, without the cost of a frame for each call.
+    """Scores a few rows of plain values without a frame for each call, and returns the same bits as `Scorer.score`.
 
-    The features of a row are made value by value, so the pipeline's must be elementwise: a ``ColumnTransformer`` that
-    passes columns on, or codes them with the transformers of `transformers`. Rows whose
-    features are the same have the same scores, which are remembered, for up to ``KNOWN_ROWS`` distinct ones. Safe to
-    call from several threads.
+    Features are made value by value, so those of the pipeline must be elementwise: a ``ColumnTransformer`` that passes
+    columns through, or encodes them with `transformers`. Scores are cached by features, for up to ``KNOWN_ROWS``
+    distinct ones. It is safe to call from several threads.
 
     Parameters
     ----------
     scorer
-        Whose pipeline it is.
+        Scores features that are not cached.
     columns
-        What the values of a row are, in their order; at least those that the scorer needs.
+        The columns of a row, in the order of its values: those of the scorer, at least.
     """
 
     def __init__(self, scorer: Scorer, columns: Sequence[str]) -> None:
@@ -53,12 +52,15 @@ class RowScorer:
 
     @property
     def can_score(self) -> bool:
-        """Whether the pipeline's features are such that single values make them."""
+        """Whether the features of the pipeline can be made value by value."""
         return self._codes is not None
 
     def score(self, rows: Sequence[Sequence[Any]]) -> list[RowScore]:
-        """Return the scores of rows of int, float, str or, where missing, None; not for what `can_score` not."""
-        assert self._codes is not None  # noqa: S101  # what can_score tells
+        """Return the scores of rows; only where `can_score`.
+
+        The values of a row are of type int, float or str; a missing one is None.
+        """
+        assert self._codes is not None  # noqa: S101  # can_score
         features = [
             tuple(row[place] if code is None else code(row[place]) for place, code in self._codes) for row in rows
         ]
@@ -66,7 +68,7 @@ class RowScorer:
         scores = {key: known.get(key) for key in features}
         if unknown := [key for key, score in scores.items() if score is None]:
             scores |= self._learned(unknown)
-        return [scores[key] for key in features]  # type: ignore[misc]  # those that were None are learned
+        return [scores[key] for key in features]  # type: ignore[misc]  # none of them is None now
 
     def _learned(self, keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], RowScore]:
         both = self._scorer.predict_features(np.array(keys))

@@ -1,4 +1,4 @@
-"""A fitted pipeline over batches of rows: exact, fast, and without knowing which model it is."""
+"""Scores of Arrow tables by a fitted pipeline, whichever it is: fast, and the same bits as its own."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from titanic_batch.scoring.distinct import DistinctRows
 from titanic_batch.scoring.drift import Drift, Reference, Tally
 from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, frame_of
 
-SLICE_ROWS = 2**18  # bounds the memory that features take, however many rows a block has
+SLICE_ROWS = 2**18  # bounds the memory of the features, however many rows a block has
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Predicted labels, ``int8`` of shape (n_samples,), and the probability of the last class, ``float64``."""
+    """Predicted labels, ``int8``, and probabilities of the last class, ``float64``, both of shape (n_samples,)."""
 
     label: NDArray[np.int8]
     probability: NDArray[np.float64]
@@ -32,26 +32,31 @@ class Scorer:
     """Scores Arrow tables with any fitted scikit-learn pipeline whose last step has ``predict_proba``.
 
     The scores are those of ``pipeline.predict`` and ``pipeline.predict_proba`` on the whole frame, bit by bit, however
-    the rows are cut into tables and whichever threads score them; where the classifier's arithmetic depends on the
-    shape of what it is given (a linear model's matrix product), within 1e-12.
+    the rows are divided into tables and whichever threads score them. If the classifier's arithmetic depends on the
+    shape of its input, as the matrix product of a linear model does, they agree within 1e-12.
 
     Parameters
     ----------
     pipeline
-        Fitted on a frame with column names. Its classes are two integers; it is kept, and must not change.
+        Fitted on a frame with column names, with two integers as its classes. It is kept, and must not change.
     reference
-        What the rows it was fitted on were like, for `drift` to compare with.
+        What the rows were like that it was fitted on, to tell drift.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The columns that `score` needs.
+    features : Pipeline or None
+        The steps that make features of the columns; None: the columns are the features.
     """
 
     def __init__(self, pipeline: Pipeline, reference: Reference | None = None) -> None:
         self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
-        """Columns that `score` needs."""
         self.features: Pipeline | None = pipeline[:-1] if len(pipeline) > 1 else None
-        """What makes features of the columns; None: they are the features."""
         self._features = FeatureColumns(self.features) if self.features is not None else frame_of
         self._classifier = copy.copy(pipeline[-1])
         if hasattr(self._classifier, "n_jobs"):
-            # A forest that predicts with several threads adds up its trees in whichever order they finish.
+            # With several threads, trees would be summed in the order in which they finish.
             self._classifier.n_jobs = 1
         is_forest = type(self._classifier) is RandomForestClassifier and self._classifier.n_outputs_ == 1
         self._forest = TreeSum(self._classifier) if is_forest else None
@@ -62,9 +67,9 @@ class Scorer:
         self._distinct = DistinctRows(self.predict_features, None if self._tally is None else self._count)
 
     def take_drift(self) -> Drift | None:
-        """Return how the rows scored since this was last called compare with the reference; None without it, or them.
+        """Return how the rows scored since the last call compare with the reference; None without either.
 
-        Nothing is being scored meanwhile.
+        It must not be called while rows are being scored.
         """
         if self._tally is None:
             return None
@@ -73,9 +78,12 @@ class Scorer:
         return self._tally.take_drift()
 
     def score(self, table: pa.Table) -> Scores:
-        """Return the scores of the rows of ``table``, in their order.
+        """Return the scores of rows, in their order.
 
-        ``table`` has at least `columns`; strings may be dictionary-encoded, which is faster. It is not changed.
+        Parameters
+        ----------
+        table
+            Has at least `columns`; strings may be dictionary-encoded, which is faster. It is not changed.
         """
         starts = range(0, table.num_rows, SLICE_ROWS)
         parts = [self._score_slice(table.slice(start, SLICE_ROWS)) for start in starts] or [[np.empty(0)] * 2]
@@ -100,14 +108,14 @@ class Scorer:
             self._tally.add(X, outputs[:, 1])
 
     def predict_features(self, X: Any) -> NDArray[np.float64]:
-        """Return label and probability side by side, of shape (n_samples, 2), for rows of features."""
+        """Return labels and probabilities of features ``X``, (n_samples, n_features), as (n_samples, 2)."""
         if self._forest is not None and isinstance(X, np.ndarray):
             probabilities = self._forest(X)
-            # What the forest's own predict does with its probabilities.
+            # As ``predict`` of the classifier does.
             labels = self._classifier.classes_.take(np.argmax(probabilities, axis=1))
         else:
             if isinstance(X, np.ndarray) and hasattr(self._classifier, "feature_names_in_"):
-                X = pd.DataFrame(X, columns=self._classifier.feature_names_in_)  # it warns where it misses the names
+                X = pd.DataFrame(X, columns=self._classifier.feature_names_in_)  # it warns if names are missing
             probabilities = self._classifier.predict_proba(X)
             labels = self._classifier.predict(X)
         return np.column_stack([labels.astype(np.float64), probabilities[:, -1]])

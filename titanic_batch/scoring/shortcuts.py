@@ -1,4 +1,4 @@
-"""Shortcuts past scikit-learn's overhead, each proven on the first rows that come."""
+"""Shortcuts around scikit-learn's overhead, each checked on the first rows."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from titanic_batch.reading.columns import as_single_array
 from titanic_batch.scoring.encoders import Bins, Categories
 
 _PROOF_ROWS = 100
-# scikit-learn's way to run in threads sets the process's warnings aside, which two threads at once would confuse.
+# scikit-learn changes the warning filters of the process to run in threads, which two threads must not do at once.
 _PROVING = threading.Lock()
 
 
 def parts_of(steps: Pipeline | None) -> list[tuple[str, Bins | Categories | None]] | None:
-    """Return, for each feature, the column that it is made of, and what codes it; None: it is the column itself.
+    """Return the column and the encoder of each feature; the encoder is None if the feature is the column itself.
 
-    None where it is not so simple that the steps are one ``ColumnTransformer`` whose features each come from the column
-    in the same place, passed on or coded.
+    Return None unless the steps are a single ``ColumnTransformer`` that encodes columns one by one, or passes them
+    through.
     """
     if steps is None or len(steps) != 1 or type(steps[0]) is not ColumnTransformer or steps[0].transformer_weights:
         return None
@@ -49,17 +49,17 @@ def parts_of(steps: Pipeline | None) -> list[tuple[str, Bins | Categories | None
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
-    """Return the table as pandas would have it, sharing memory where it can.
+    """Return the frame that ``table.to_pandas`` returns; it shares memory with the table where possible.
 
-    ``to_pandas`` does the same under the interpreter's lock, where one thread waits for the other.
+    ``to_pandas`` holds the interpreter's lock all the time, so that threads wait for each other.
     """
     columns: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(column.type):
             array = as_single_array(column)
             codes = pc.fill_null(array.indices, -1).to_numpy()
-            kind = pd.CategoricalDtype(array.dictionary.to_pandas())
-            columns[name] = pd.Categorical.from_codes(codes, dtype=kind, validate=False)  # Arrow has seen to that
+            dtype = pd.CategoricalDtype(array.dictionary.to_pandas())
+            columns[name] = pd.Categorical.from_codes(codes, dtype=dtype, validate=False)  # as Arrow guarantees
         elif pa.types.is_floating(column.type):
             columns[name] = pc.fill_null(column, float("nan")).to_numpy()
         else:
@@ -68,10 +68,10 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 
 class FeatureColumns:
-    """``transform`` of the steps before the classifier, made of Arrow's columns where they are simple enough.
+    """``transform`` of the steps before the classifier, on Arrow columns where the steps are simple enough.
 
-    Going through frames costs several times as much, much of it under the interpreter's lock. The values are the same,
-    which is checked on the first rows that come: if ever they were not, the steps are asked themselves.
+    Frames take several times as long, much of it under the interpreter's lock. That the values are the same is checked
+    on the first rows; if they are not, the steps are called on a frame.
     """
 
     def __init__(self, steps: Pipeline) -> None:
@@ -80,7 +80,7 @@ class FeatureColumns:
         self._proven = False
 
     def __call__(self, table: pa.Table) -> Any:
-        """Return the features, column by column, where they are made so; else what the steps make of a frame."""
+        """Return the features as a list of columns, or what the steps return for a frame."""
         if not self._proven and table.num_rows:
             with _PROVING:
                 sample = table.slice(0, _PROOF_ROWS)
@@ -91,7 +91,7 @@ class FeatureColumns:
         return self._steps.transform(frame_of(table)) if columns is None else columns
 
     def _columns(self, table: pa.Table) -> list[NDArray[Any]] | None:
-        """Return the features, each of shape (n_samples,); None if they can't be made so of these columns."""
+        """Return the features, each of shape (n_samples,); None if these columns need a frame."""
         columns = []
         for name, encoder in self._parts or ():
             column = as_single_array(table[name])
@@ -103,7 +103,7 @@ class FeatureColumns:
 
 
 def _numbers(column: pa.Array) -> NDArray[Any] | None:
-    """Return numbers as pandas has them, a missing one as NaN; None if it doesn't hold numbers."""
+    """Return numbers as pandas would, a missing one as NaN; None if the type is another."""
     if pa.types.is_integer(column.type):
         column = column.cast(pa.float64(), safe=False) if column.null_count else column
     elif column.type not in (pa.float64(), pa.float32()):
@@ -120,20 +120,20 @@ def _are_same(theirs: Any, ours: list[NDArray[Any]] | None) -> bool:
 
 
 class TreeSum:
-    """``predict_proba`` of a random forest of one output, without what it spends on each tree to run them in parallel.
+    """``predict_proba`` of a ``RandomForestClassifier`` with one output, without the cost of running trees in parallel.
 
-    That is about ten times the trees' own work where there are few rows. The sums are made in the same order, so the
-    bits are the same, which is checked on the first rows that come: if ever they were not, the forest is asked itself.
+    For few rows, that cost is ten times what the trees need. The trees are summed in the same order, so the bits are
+    the same, which is checked on the first rows; if they are not, ``predict_proba`` itself is called.
     """
 
     def __init__(self, forest: RandomForestClassifier) -> None:
         self._forest = copy.copy(forest)
-        vars(self._forest).pop("feature_names_in_", None)  # it warns where it misses the names
+        vars(self._forest).pop("feature_names_in_", None)  # it would warn that names are missing
         self._trees = [tree.tree_ for tree in forest.estimators_]
         self._proven = False
 
     def __call__(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the probabilities of features ``X``, (n_samples, n_features), of shape (n_samples, n_classes)."""
+        """Return the probabilities of features ``X``, (n_samples, n_features), as (n_samples, n_classes)."""
         if not len(X):
             return np.empty((0, len(self._forest.classes_)))
         if not self._proven:

@@ -1,9 +1,8 @@
-"""scikit-learn transformers for the encoders of `encoders`.
+"""scikit-learn transformers that apply `encoders`.
 
-Each takes a pandas frame or a 2-D array, works column by column, returns a new ``int8`` array (or what
-``set_output`` asks for) and leaves its input as it was. A batch to transform may have no rows. A pandas
-``Categorical`` costs one look at each *category* instead of one at each row, and a plain column of strings gives the
-same codes.
+Each takes a pandas frame or a 2-D array, encodes it column by column, and returns a new ``int8`` array (or what
+``set_output`` asks for). The input is not changed, and may be empty in ``transform``. A pandas ``Categorical`` is
+encoded by category rather than by row, and gets the same codes as a column of strings.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Code numbers by the right-closed bin they fall in; a missing number counts as ``missing``.
+    """Encode numbers by the right-closed bin they fall into; ``missing`` stands for a missing number.
 
     Parameters
     ----------
     edges, missing
-        As of `encoders.Bins`.
+        See `encoders.Bins`.
 
     Attributes
     ----------
     n_features_in_ : int
-    feature_names_in_ : ndarray of str, where ``fit`` saw names
+    feature_names_in_ : ndarray of str, if ``fit`` was given names
     """
 
     def __init__(self, edges: Sequence[float] = (-math.inf, math.inf), missing: float = math.nan) -> None:
@@ -44,11 +43,11 @@ class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type
 
     @property
     def encoder(self) -> Bins:
-        """What codes columns and single values as `transform` does."""
+        """Encodes Arrow columns and single values as `transform` does."""
         return Bins(self.edges, self.missing)
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check that ``X``, of shape (n_samples, n_features), holds numbers; nothing is learned from it."""
+        """Check that ``X``, of shape (n_samples, n_features), is numeric; nothing is learned from it."""
         validate_data(self, X, dtype="numeric", ensure_all_finite=False)
         return self
 
@@ -56,7 +55,7 @@ class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type
         """Return the codes, ``int8`` of shape (n_samples, n_features)."""
         check_is_fitted(self)
         if isinstance(X, pd.DataFrame) and (X.dtypes == np.float64).all():
-            # What the full check would come to, at a tenth of its time.
+            # The same as the full check below, in a tenth of the time.
             validate_data(self, X, reset=False, skip_check_array=True)
             X = X.to_numpy()
         else:
@@ -78,19 +77,19 @@ class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type
 
 
 class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Code each value by its position in ``categories``; any other value has code ``len(categories)``.
+    """Encode each value by its position in ``categories``; any other value has code ``len(categories)``.
 
     Parameters
     ----------
     categories
         The known values, in the order of their codes.
     missing, first_letter
-        As of `encoders.Categories`.
+        See `encoders.Categories`.
 
     Attributes
     ----------
     n_features_in_ : int
-    feature_names_in_ : ndarray of str, where ``fit`` saw names
+    feature_names_in_ : ndarray of str, if ``fit`` was given names
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
 
     @property
     def encoder(self) -> Categories:
-        """What codes columns and single values as `transform` does."""
+        """Encodes Arrow columns and single values as `transform` does."""
         return Categories(self.categories, self.missing, self.first_letter)
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -128,7 +127,7 @@ class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         return codes
 
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
-        # check_array would turn each Categorical into objects, one for each row.
+        # check_array would convert each Categorical into an array of objects.
         if isinstance(X, pd.DataFrame) and not X.empty:
             frame = X
         else:

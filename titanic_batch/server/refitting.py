@@ -11,12 +11,11 @@ import pyarrow as pa
 
 from titanic_batch.checking.judging import Judge
 from titanic_batch.errors import ModelError
-from titanic_batch.models.evaluation import cross_validate
+from titanic_batch.models.cross_validation import cross_validate
 from titanic_batch.models.fitting import fit_and_evaluate
 from titanic_batch.models.model import Model
-from titanic_batch.models.training_data import features_of, packaged_rows
+from titanic_batch.models.training_data import frame_of_rows, packaged_rows, split_label
 from titanic_batch.passenger.schema import LABELLED_CONTRACT
-from titanic_batch.passenger.words import LABEL
 from titanic_batch.server.bodies import table_from_body
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
@@ -100,9 +99,7 @@ class Refitter:
         limits.check_rows(rows)
         if rejected:
             return Refit(rows, rejected, rejects)
-        schema = pa.schema(list(LABELLED_CONTRACT.types.items()))
-        tables = [schema.empty_table(), *(block.output for block in blocks)]
-        frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        frame = frame_of_rows((block.output for block in blocks), LABELLED_CONTRACT)
         model, evaluation = fit_and_evaluate(frame)
         present_accuracy = _accuracy_of(present)
         taken = evaluation.accuracy >= present_accuracy - self._margin
@@ -116,8 +113,7 @@ def _accuracy_of(model: Model) -> float:
     if recorded is not None:
         return float(recorded["accuracy"]["value"])
     # The reference model was fitted on the packaged rows; any other without recorded metrics is measured on them too.
-    rows = packaged_rows()
-    folds = cross_validate(model.pipeline, features_of(rows), rows[LABEL].to_numpy(), model.seed)
+    folds = cross_validate(model.pipeline, *split_label(packaged_rows()), model.seed)
     return folds.evaluation(["accuracy"]).accuracy
 
 

@@ -17,7 +17,7 @@ from titanic_batch.scoring.drift import Drift
 
 PROBABILITY = "Probability"
 
-Scores = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
+ScoreRows = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
 """Function that takes accepted rows and returns their labels (int8) and probabilities (float64)."""
 
 
@@ -44,7 +44,7 @@ class PredictedColumns:
 
     contract: Contract
     label: str
-    scores: Scores
+    scores: ScoreRows
     keep: Sequence[str] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     drift: Callable[[], Drift | None] = lambda: None

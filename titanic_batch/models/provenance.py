@@ -1,0 +1,70 @@
+"""What a manifest says about a pipeline, and about the rows that it was fitted on."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from datetime import UTC, datetime
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from titanic_batch.models.artifact import source_date
+from titanic_batch.models.manifest import FitRecord, Manifest, SchemaId, Training
+from titanic_batch.passenger.pipeline import CATEGORIES, PARAMETERS
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.passenger.words import DESCRIPTION, LABEL
+from titanic_batch.scoring.drift import Reference
+from titanic_batch.version import __version__
+
+_LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
+
+
+def manifest_of(pipeline: Pipeline) -> Manifest:
+    """Return what a fitted pipeline itself tells, and what it was fitted by."""
+    parameters = pipeline[-1].get_params()
+    return Manifest(
+        description=DESCRIPTION,
+        package_version=__version__,
+        python_version=platform.python_version(),
+        libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+        schema=SchemaId(CONTRACT.version, CONTRACT.digest),
+        features=_names_of(pipeline),
+        categories=CATEGORIES,
+        classifier=type(pipeline[-1]).__name__,
+        parameters={name: value for name, value in parameters.items() if name in PARAMETERS},
+        seed=parameters.get("random_state"),
+    )
+
+
+def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[int]) -> FitRecord:
+    """Return what is known of a fit that ended just now, without any evaluation.
+
+    Parameters
+    ----------
+    pipeline
+        Fitted on ``X`` and ``y``.
+    X
+        Of shape (n_samples, n_columns), with column names.
+    y
+        Labels of shape (n_samples,).
+    """
+    hashes = pd.util.hash_pandas_object(X.assign(**{LABEL: y}), index=False)
+    missing = {str(name): float(share) for name, share in X.isna().mean().items()}
+    return FitRecord(
+        fitted_at=(source_date() or datetime.now(UTC)).isoformat(timespec="seconds"),
+        training=Training(
+            rows=len(X),
+            columns=[*X.columns, LABEL],
+            labels={str(value): int(count) for value, count in y.value_counts().sort_index().items()},
+            digest=hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest(),
+        ),
+        metrics={},
+        reference=Reference.of(_names_of(pipeline), pipeline[:-1].transform(X), missing).to_json(),
+    )
+
+
+def _names_of(pipeline: Pipeline) -> list[str]:
+    """Return the names of the features that the last step is given."""
+    return [str(name) for name in pipeline[:-1].get_feature_names_out()]
