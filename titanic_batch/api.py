@@ -261,12 +261,11 @@ def fit_file(
 
     Parameters
     ----------
-    train
-        A CSV or Parquet file, a folder or a glob of labelled rows. None uses those that ship with the package.
+    train, holdout
+        Labelled rows to fit on and to evaluate on: a CSV or Parquet file, a folder or a glob. Without ``train``, the
+        rows that ship with the package.
     output
         Model file, ending in ``.skops`` or ``.joblib``. Not written if the report has a ``failure``.
-    holdout
-        Labelled rows for evaluation only, named as for ``train``. Default: none.
     seed
         Seed of the classifier and of the folds. Default: `DEFAULT_SEED` of the notebook's folder.
     parameters
@@ -279,10 +278,8 @@ def fit_file(
         A model file to compare with, on the same folds. Default: none.
     html
         File for an HTML page about the model. Its evaluation takes longer than fitting the model. Default: none.
-    max_rejects, rejects
-        As for `validate_file`. ``rejects`` is for rows of ``train``.
-    jobs
-        Threads that read, and processes that evaluate. Default: as many as this process may use cores.
+    max_rejects, rejects, jobs
+        As for `validate_file`. ``rejects`` is for rows of ``train``; ``jobs`` also counts processes that evaluate.
     tried
         Called during a grid search with the number of candidates tried so far and the number of all candidates.
 
@@ -296,15 +293,15 @@ def fit_file(
     TitanicError
         As `score_file`, and if too many rows are rejected.
     """
-    from titanic_batch.runs import fit
+    from titanic_batch.runs.fit import FitOptions, fit
 
     path, page = _path(output), _path_if_any(html)
     run = RunOptions.of(max_rejects=max_rejects, rejects=_path_if_any(rejects), jobs=jobs)
-    options = fit.FitOptions(
+    options = FitOptions(
         train=_labelled(train, [run.rejects, path, page]),
         output=path,
-        run=run,
         holdout=_labelled(holdout, [path, page]),
+        run=run,
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
         search=cast("Search | None", search),  # FitOptions checks it
@@ -313,7 +310,7 @@ def fit_file(
         html=page,
         tried=tried,
     )
-    return fit.fit(options)
+    return fit(options)
 
 
 def sources_and_target(
