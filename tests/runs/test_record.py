@@ -278,7 +278,7 @@ cli.main()
 @pytest.mark.slow
 def test_who_stops_while_libraries_are_imported_is_recorded_too(tmp_path: Path, source: Path, model_file: Path) -> None:
     options = ("score", str(source), "-o", "p.csv", "-m", str(model_file), "--report", "r.json")
-    program = "import os, signal, sys, titanic_batch.cli as cli\nclass Stop:\n"
+    program = "import os, signal, sys\nfrom titanic_batch.cli import command as cli\nclass Stop:\n"
     program += (
         "    def find_spec(self, name, *_):\n        if name == 'pyarrow': os.kill(os.getpid(), signal.SIGTERM)\n"
     )
