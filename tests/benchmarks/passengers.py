@@ -3,9 +3,9 @@
     python tests/benchmarks/passengers.py 2000000 out.csv [out.parquet] [--seed 1] [--shuffled] [--bad 0.01]
 
 The columns are Kaggle's without ``Survived``, about 70 bytes a row in CSV, where only names are quoted (for their
-comma). Every row satisfies ``titanic_batch.schema.PASSENGER`` unless ``--bad`` spoils it. Rows are made a batch at a
-time from the seed and the batch's position, so that memory does not grow with their number and the same arguments
-always give the same bytes.
+comma). Every row satisfies ``titanic_batch.passenger.schema.PASSENGER`` unless ``--bad`` spoils it. Rows are made a
+batch at a time from the seed and the batch's position, so that memory does not grow with their number and the same
+arguments always give the same bytes.
 """
 
 from __future__ import annotations
