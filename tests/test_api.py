@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pandas as pd
 import pytest
 
 import titanic_batch
 from titanic_batch import Model, fit_file, score_file, score_folder, validate_file
+from titanic_batch.api import ScoreKeywords
 from titanic_batch.errors import ModelError, UsageError
+from titanic_batch.runs.options import RejectLimit, RunOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -227,3 +230,17 @@ def test_rejects_that_would_overwrite_their_input_are_refused(tmp_path: Path, te
     with pytest.raises(UsageError, match="is an input and would be overwritten"):
         fit_file(source, tmp_path / "m.skops", rejects=source)
     assert source.read_bytes() == test_csv.read_bytes()
+
+
+def test_keywords_are_the_options_of_a_run() -> None:
+    options = get_type_hints(RunOptions)
+    explicit = {"rejects", "with_values", "resume", "shard"}  # parameters of the functions that take them
+    assert ScoreKeywords.__optional_keys__ - {"model_sha256", "also_written"} == options.keys() - explicit
+    for function in (score_file, score_folder, validate_file):
+        parameters = inspect.signature(function).parameters
+        assert "inputs" in parameters
+        assert {name for name in parameters if name in options} <= explicit
+    keywords = {name: hint for name, hint in get_type_hints(ScoreKeywords).items() if name in options}
+    # What a program may give is what the run gets, or what stands for it.
+    wider = {"max_rejects": int | str | RejectLimit, "input_format": str | None, "output_format": str | None}
+    assert keywords == {name: options[name] for name in keywords} | wider

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from titanic_batch.errors import UsageError
-from titanic_batch.runs.options import RejectLimit, one_of
+from titanic_batch.runs.options import RejectLimit, RunOptions, one_of
+from titanic_batch.runs.shards import Shard
 
 
 def test_a_word_is_one_of_those_there_are() -> None:
@@ -64,3 +66,30 @@ def test_a_text_that_is_no_limit_of_rejects_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         RejectLimit.parse(text)
     assert str(caught.value).startswith(f"{text} is no limit of rejects: give a number of rows")
+
+
+def test_a_report_contains_the_options_that_shape_a_run() -> None:
+    options = RunOptions(keep=["Name"], max_rejects=RejectLimit.parse("2.5%"), shard=Shard(1, 3), jobs=2, wait=3)
+    assert options.recorded() == {
+        "keep": ["Name"],
+        "max_rejects": "2.5%",
+        "min_rows": 0,
+        "max_psi": None,
+        "jobs": 2,
+        "resume": False,
+        "shard": "1/3",
+    }
+    assert RunOptions().recorded()["jobs"] == RunOptions().threads >= 1
+
+
+def test_a_recipe_contains_the_options_that_shape_an_output() -> None:
+    options = RunOptions(keep=("Name",), min_rows=3, resume=True, jobs=7, rejects="r.csv", wait=1)
+    assert options.recipe() == {"keep": ["Name"], "max_rejects": "0", "min_rows": 3, "max_psi": None}
+    assert options.recipe() == RunOptions(keep=["Name"], min_rows=3).recipe()
+
+
+def test_options_that_differ_from_their_defaults_are_the_given_ones() -> None:
+    assert RunOptions().given() == {}
+    given: dict[str, Any] = {"min_rows": 3, "max_rejects": RejectLimit(1), "keep": ["Name"]}
+    assert RunOptions(**given).given() == given
+    assert RunOptions.of(**RunOptions(**given).given()) == RunOptions(**given)
