@@ -273,3 +273,9 @@ def test_what_a_killed_run_left_in_the_folder_is_cleared(titanic: Titanic, tmp_p
     (tmp_path / "out" / ".gone.csv.partial").write_bytes(b"half")
     assert scored(titanic) == set()
     assert set(content(tmp_path / "out")) == {"a.csv", "_state.json"}
+
+
+def test_a_name_that_only_begins_as_the_folder_above_has_a_place(titanic: Titanic, tmp_path: Path) -> None:
+    write(tmp_path / "..odd.csv", 1, 5)
+    assert titanic("score", "..odd.csv", "-o", "out/").exit_code == 0
+    assert set(content(tmp_path / "out")) == {"..odd.csv", "_state.json"}

@@ -106,7 +106,7 @@ def check_places(items: Sequence[FolderItem], folder: str, also_written: Sequenc
     inside = os.path.join(os.path.realpath(folder), "")
     for item in items:
         source = item.source.name
-        if os.path.normpath(item.name).startswith(os.pardir):
+        if os.path.normpath(item.name).split(os.sep)[0] == os.pardir:
             raise UsageError(f"{source} has no place below {folder}: name the folder that it is in.")
         if (place := os.path.realpath(source)).startswith(inside):
             raise UsageError(f"{source} is an input and lies in the output folder: name another folder.")
