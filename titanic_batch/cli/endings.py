@@ -218,7 +218,7 @@ def say_outcome_of_items(items: Sequence[FolderItem], output: str) -> None:
     Raises
     ------
     Ended
-        An input failed. The exit code is the combined_code of all inputs.
+        An input failed. Its exit code is `combined_code` of those of all inputs.
     """
     from titanic_batch.runs.record import exit_code_of
 

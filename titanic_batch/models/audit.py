@@ -1,4 +1,4 @@
-"""What the archive of a model must be before anything in it is built.
+"""Safety checks on a model's archive, made before anything in it is built.
 
 That only trusted types are built is not enough, since their values may be anything: a tree may lead to a node that is
 not there, which scikit-learn follows without looking, and a zip of some kilobytes may unpack to gigabytes. So the

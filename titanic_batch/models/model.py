@@ -275,7 +275,7 @@ class Model:
         }
 
     def scores(self) -> ModelScores:
-        """Return a function that scores tables of accepted rows, and counts them to tell drift.
+        """Return a function that scores tables of accepted rows, and counts them to measure drift.
 
         Raises
         ------

@@ -22,7 +22,7 @@ _LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
 
 
 def manifest_of(pipeline: Pipeline) -> Manifest:
-    """Return what a fitted pipeline itself tells, and what it was fitted by."""
+    """Return the manifest of a fitted pipeline, without a record of its fit."""
     parameters = pipeline[-1].get_params()
     return Manifest(
         description=DESCRIPTION,

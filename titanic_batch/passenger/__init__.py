@@ -9,6 +9,7 @@ The rest of the package uses only the following names.
     ROW, ROWS           noun for a row, singular and plural
     LABEL               name of the column to predict, 0 or 1; also in the predictions
     CLASSIFIER          noun for the last step of the pipeline
+    DEFAULT_SEED        seed of the classifier if none is given
     DESCRIPTION         what the model is for: in the manifest and on the model's page
     NOT_FOR             what the model is not for: on its page
     VERDICTS            the web page's statement about a row, for label 0 and label 1: "This passenger likely survived"
@@ -26,7 +27,6 @@ The rest of the package uses only the following names.
 ``pipeline``:
 
     build_pipeline      takes a seed and parameters, returns the unfitted pipeline, whose last step is ``classifier``
-    DEFAULT_SEED        seed if none is given
     PARAMETERS          names of the classifier's parameters that ``fit --param`` accepts
     CATEGORIES          meaning of the codes of each feature: in the manifest
     TRUSTED_TYPES       classes that loading a model file may instantiate

@@ -1,4 +1,4 @@
-"""The words of help, messages and pages about the notebook: strings only, so that help imports nothing else."""
+"""The words of help, messages and pages about the notebook: constants only, so that help imports nothing else."""
 
 TITLE = "Who survived the Titanic"
 TASK = "Predict who survived the Titanic"

@@ -43,7 +43,7 @@ def printable(text: str) -> str:
 
 
 def decode_or_none(data: bytes) -> str | None:
-    """Return bytes decode_or_none as UTF-8, or None if they are not UTF-8."""
+    """Return bytes decoded as UTF-8, or None if they are not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from titanic_batch.reading.blocks import Fields, Rows
 from titanic_batch.reading.column_text import as_escaped_text
 from titanic_batch.reading.columns import as_single_array, from_arrow, is_text, stored_bounds, valid_text
-from titanic_batch.reading.files import read_error
+from titanic_batch.reading.files import reading_from
 from titanic_batch.reading.rules import Mask, Problem
 
 BLOCK_ROWS = 2**18
@@ -65,16 +65,14 @@ class ParquetBlock:
         return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
 
     def _table(self, names: list[str] | None) -> pa.Table:
-        try:
+        with reading_from(self.name):
             if self.rows is not None:
                 table = self.rows if names is None else self.rows.select(names)
             else:
                 with _open_row_groups(self.path, self.metadata, self.groups) as file:
                     table = _read_row_groups(file, self.groups, names)
             _check_dictionary_indices(table)
-        except (OSError, pa.ArrowException) as error:
-            raise read_error(self.name, error) from None
-        return table
+            return table
 
 
 def parquet_blocks(
@@ -113,13 +111,10 @@ def parquet_blocks(
 def _slices(
     path: str, name: str, metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None
 ) -> Iterator[ParquetBlock]:
-    try:
-        with _open_row_groups(path, metadata, [group]) as file:
-            names = None if columns is None else list(columns)
-            for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names, use_threads=False):
-                yield ParquetBlock(path, name, metadata, rows=_without_views(pa.Table.from_batches([batch])))
-    except (OSError, pa.ArrowException) as error:
-        raise read_error(name, error) from None
+    with reading_from(name), _open_row_groups(path, metadata, [group]) as file:
+        names = None if columns is None else list(columns)
+        for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names, use_threads=False):
+            yield ParquetBlock(path, name, metadata, rows=_without_views(pa.Table.from_batches([batch])))
 
 
 def _open_row_groups(path: str, metadata: pq.FileMetaData, groups: Sequence[int]) -> pq.ParquetFile:

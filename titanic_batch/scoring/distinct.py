@@ -27,7 +27,7 @@ _INT64_MAX = 2**63 - 1
 
 
 class TooManyDistinctError(Exception):
-    """Rows repeat too seldom for caching them to pay."""
+    """Rows repeat too rarely for caching to be worthwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,12 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the rows were like that a model was fitted on.
+    """The distribution of the rows that a model was fitted on.
 
     Attributes
     ----------
     rows
-        How many there were.
+        Number of rows.
     features
         For each feature its values, in increasing order, and how many rows have each. Features with too many values
         are left out.

@@ -1,4 +1,4 @@
-"""Scores of Arrow tables by a fitted pipeline, whichever it is: fast, and the same bits as its own."""
+"""Scores of Arrow tables by any fitted pipeline: fast, and identical to the pipeline's own predictions, bit by bit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scorer:
     pipeline
         Fitted on a frame with column names, with two integers as its classes. It is kept, and must not change.
     reference
-        What the rows were like that it was fitted on, to tell drift.
+        The distribution of the training rows, to measure drift.
 
     Attributes
     ----------

@@ -30,21 +30,15 @@ def card(model: Model) -> dict[str, Any]:
 
 def _facts(model: Model) -> list[tuple[str, str]]:
     """Return names and values of what people want to know about a model."""
-    manifest = model.manifest
-    facts = [
+    info = model.info
+    fit = [] if info.fit is None else [("Fitted", info.fit.fitted_at), ("Fitted on rows", str(info.fit.training.rows))]
+    return [
         ("Model", model.identity),
-        ("Classifier", manifest.get("classifier")),
-        ("Fitted", manifest.get("fitted_at")),
-        ("Fitted on rows", manifest.get("training", {}).get("rows")),
-        ("Features", ", ".join(manifest.get("features", ()))),
+        ("Classifier", info.classifier),
+        *fit,
+        ("Features", ", ".join(info.features)),
         ("Server", f"titanic {__version__}"),
     ]
-    measured = [
-        (name.replace("_", " ").capitalize(), f"{value:.4f}" if isinstance(value, float) else value)
-        for name, value in manifest.get("metrics", {}).items()
-        if isinstance(value, int | float)
-    ]
-    return [(name, str(value)) for name, value in (*facts[:4], *measured, *facts[4:]) if value]
 
 
 def _fields(contract: Contract) -> list[dict[str, Any]]:

@@ -109,9 +109,9 @@ class Refitter:
 
 
 def _accuracy_of(model: Model) -> float:
-    recorded = model.manifest.get("metrics", {}).get("cross_validation")
-    if recorded is not None:
-        return float(recorded["accuracy"]["value"])
+    fit = model.info.fit
+    if fit is not None and "cross_validation" in fit.metrics:
+        return float(fit.metrics["cross_validation"]["accuracy"]["value"])
     # The reference model was fitted on the packaged rows; any other without recorded metrics is measured on them too.
     folds = cross_validate(model.pipeline, *split_label(packaged_rows()), model.seed)
     return folds.evaluation(["accuracy"]).accuracy

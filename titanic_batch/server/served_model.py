@@ -75,7 +75,7 @@ class Outcome:
 
 
 class ServedModel:
-    """Scores request bodies with one model. Making it scores a row, so that a model which can't score never serves."""
+    """Scores request bodies with one model. Its constructor scores a row: a model that can't is never served."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
