@@ -21,7 +21,7 @@ from titanic_batch.runs.report import RunReport
 from titanic_batch.runs.shards import Shard
 from titanic_batch.writing.file_names import require_distinct_files
 from titanic_batch.writing.predictions import PredictedColumns
-from titanic_batch.writing.publishing import STDOUT, is_stream
+from titanic_batch.writing.streams import STDOUT, is_stream
 
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model

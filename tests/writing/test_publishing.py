@@ -22,7 +22,6 @@ from titanic_batch.writing.publishing import (
     Publication,
     PublishedFile,
     check_creatable,
-    is_stream,
     make_folder,
     remove_leftovers,
 )
@@ -274,18 +273,10 @@ def test_a_pipe_gets_nothing_of_what_is_not_published(tmp_path: Path) -> None:
 
 
 def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
-    assert is_stream("/dev/null")
     publish("/dev/null")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     with pytest.raises(TransferError, match=r"^writing /dev/full failed \(No space left on device\): free some space"):
         publish("/dev/full")
-
-
-def test_files_folders_and_nothing_are_no_streams(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert not is_stream(str(tmp_path / "file"))
-    assert not is_stream(str(tmp_path))
-    assert not is_stream(str(tmp_path / "nothing"))
 
 
 def test_stdout_gets_all_at_the_end(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

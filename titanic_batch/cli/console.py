@@ -62,7 +62,8 @@ def write_text(text: str, output: str | None = None) -> None:
     OutputBusyError, OutputError, TransferError
         The output can't be written.
     """
-    from titanic_batch.writing.publishing import STDOUT, Publication
+    from titanic_batch.writing.publishing import Publication
+    from titanic_batch.writing.streams import STDOUT
 
     with Publication() as publication:
         file = publication.add(output or STDOUT).file

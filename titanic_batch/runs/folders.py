@@ -25,7 +25,8 @@ from titanic_batch.runs.options import RunOptions
 from titanic_batch.runs.report import InputFile, RunReport
 from titanic_batch.writing import stopping
 from titanic_batch.writing.predictions import PredictedColumns
-from titanic_batch.writing.publishing import is_stream, make_folder, remove_leftovers
+from titanic_batch.writing.publishing import make_folder, remove_leftovers
+from titanic_batch.writing.streams import is_stream
 
 REJECTS = "_rejects"
 

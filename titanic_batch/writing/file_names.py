@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from titanic_batch.errors import UsageError
-from titanic_batch.writing.publishing import STDOUT, is_stream
+from titanic_batch.writing.streams import STDOUT, is_stream
 
 
 def is_folder(output: str) -> bool:

@@ -15,7 +15,6 @@ import fcntl
 import hashlib
 import io
 import os
-import re
 import shutil
 import stat
 import sys
@@ -29,8 +28,8 @@ from typing import Any, Self, cast
 
 from titanic_batch.errors import OutputBusyError, OutputError, TransferError
 from titanic_batch.writing import stopping
+from titanic_batch.writing.streams import STDOUT, is_stream, open_descriptor
 
-STDOUT = "-"
 PRIVATE = 0o600
 _DEFAULT_MODE = 0o666  # restricted by the umask
 _SPOOLED_BYTES = 2**20
@@ -38,10 +37,6 @@ _POLL_SECONDS = 0.05
 _MIN_WAIT_SECONDS = 0.2  # a process that only cleans up or checks locks a file for a moment
 _SUFFIX = ".partial"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-# Names of descriptors that are already open. Opening such a name again would truncate a file, and would not give the
-# same pipe.
-_OPEN_DESCRIPTOR = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
 
 _unpublished: set[Output] = set()
 _creation_lock = threading.RLock()
@@ -90,7 +85,7 @@ class Output:
         self._withdrawn = False
         if self.is_stream:
             self._target = target
-            self._descriptor = _open_descriptor(target, self.name)
+            self._descriptor = open_descriptor(target, self.name)
             # Small outputs stay in memory, because there may be no folder for temporary files. Closed by publish() or
             # discard().
             self._content = cast(io.BufferedRandom, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
@@ -382,38 +377,9 @@ def append_text(name: str, text: str) -> None:
         file.write(text)
 
 
-def is_stream(path: str) -> bool:
-    """Return whether a path is a pipe, a device or an open descriptor, which is written to and never renamed over."""
-    if _OPEN_DESCRIPTOR.fullmatch(path):
-        return True
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
 def _write_error(name: str, error: OSError) -> TransferError:
     hint = "free some space" if error.errno in _DISK_FULL else "see to the disk"
     return TransferError(f"writing {name} failed ({error.strerror or 'I/O error'}): {hint} and try again.")
-
-
-def _open_descriptor(target: str, name: str) -> int | None:
-    """Return the descriptor that a target refers to, or None if it must be opened by its path."""
-    if target == STDOUT:
-        descriptor = 1
-    elif match := _OPEN_DESCRIPTOR.fullmatch(target):
-        stdout, stderr, *numbers = match.groups()
-        descriptor = 1 if stdout else 2 if stderr else int(next(filter(None, numbers)))
-    else:
-        return None
-    try:
-        is_open = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    except OSError:
-        is_open = False
-    if not is_open or (descriptor == 1 and sys.stdout is None):
-        raise OutputError(f"{name} is not open for writing: lead it somewhere.")
-    return descriptor
 
 
 def _is_at(descriptor: int, path: str) -> bool:
