@@ -72,10 +72,15 @@ def titanic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_file: Path) -
     return run
 
 
+def subcommand(name: str) -> Any:
+    """Return a subcommand as Typer builds it."""
+    group: Any = typer.main.get_command(app)  # declared as a command without subcommands
+    return group.commands[name]
+
+
 def parse(name: str, *arguments: str) -> dict[str, Any]:
     """Return the parameters of a subcommand as the command itself reads them, and run nothing."""
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    return dict(command.make_context(name, list(arguments)).params)
+    return dict(subcommand(name).make_context(name, list(arguments)).params)
 
 
 @pytest.fixture(scope="session")

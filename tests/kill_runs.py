@@ -30,7 +30,7 @@ from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.sources import find_sources
-from titanic_batch.runs import folders  # noqa: F401
+from titanic_batch.runs import folders  # noqa: F401  # only imported, like Model
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.writing import publishing
@@ -44,7 +44,7 @@ FOLDER = ("score", "in", "-o", "out/", "--max-rejects", "50%", "--resume")
 STEPS = ("open", "ftruncate", "fsync", "rename", "unlink")
 
 
-class Amiss(AssertionError):  # noqa: N818
+class Amiss(AssertionError):  # noqa: N818  # no error, but a finding
     """What must never be."""
 
 

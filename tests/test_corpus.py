@@ -711,7 +711,7 @@ def test_errors_hold_no_value_wherever_they_are_shown(name: str, tmp_path: Path,
     names = write(tmp_path, {name: secret_files()[name]})
     with cut_into(SMALL):
         for run in (validated, functools.partial(scored, predicted=predicted)):
-            error: BaseException | None = error_of(lambda run=run: run(names, tmp_path))  # type: ignore[misc]
+            error: BaseException | None = error_of(functools.partial(run, names, tmp_path))
             assert SECRET not in "".join(traceback.format_exception(error))
             while error is not None:  # a logger may follow the chain further than Python's own traceback does
                 assert SECRET not in (str(error) if isinstance(error, TitanicError) else "")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import typer.main
 
-from tests.conftest import parse
-from titanic_batch.cli.command import app
+from tests.conftest import parse, subcommand
 from titanic_batch.errors import UsageError
 from titanic_batch.runs.options import DECLARED, RejectLimit, RunOptions
 from titanic_batch.runs.shards import Shard
@@ -29,10 +27,7 @@ def test_every_option_belongs_to_a_command() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_has_the_options_that_are_declared_for_it(command: str) -> None:
-    parameters = {
-        parameter.name: parameter
-        for parameter in typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
-    }
+    parameters = {parameter.name: parameter for parameter in subcommand(command).params}
     declared = [name for name, option in DECLARED.items() if command in option.commands]
     assert [name for name in parameters if name in DECLARED] == declared
     for name in declared:

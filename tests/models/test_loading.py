@@ -118,7 +118,7 @@ def test_a_pickle_hidden_in_a_skops_file_is_not_run(tmp_path: Path, model_file: 
         path = resealed(
             tmp_path / "model.skops",
             model_file,
-            lambda name, old, content=content: content if name.endswith(".npy") else old,  # type: ignore[misc]
+            lambda name, old, content=content: content if name.endswith(".npy") else old,  # type: ignore[misc]  # mypy infers no default's type
         )
         with pytest.raises(ModelError):
             Model.load(path)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.reading.inputs import CSV, KEYS, PARQUET, keys_of
 from titanic_batch.errors import InputError, TitanicError, UsageError
+from titanic_batch.reading.formats import Format
 from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import find_sources
 
@@ -68,9 +69,10 @@ def test_given_format_overrules_the_suffix(folder: Path) -> None:
 
 
 def test_stdin_is_csv_unless_another_format_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    for data, kind in ((CSV, None), (PARQUET, "parquet"), (gzip.compress(CSV), "csv.gz")):
+    inputs: list[tuple[bytes, Format | None]] = [(CSV, None), (PARQUET, "parquet"), (gzip.compress(CSV), "csv.gz")]
+    for data, kind in inputs:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
-        (source,) = find_sources(["-"], kind)  # type: ignore[arg-type]
+        (source,) = find_sources(["-"], kind)
         assert (source.name, source.format) == ("stdin", kind or "csv")
         assert keys_of(open_table(source)) == KEYS
     with pytest.raises(UsageError, match=r"- \(stdin\) can be read only once"):

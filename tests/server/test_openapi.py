@@ -46,6 +46,7 @@ def test_answers_match_their_schema(client: FlaskClient, route: str) -> None:
     response = described["paths"]["/predict"]["post"]["responses"]["200"]
     schema = response["content"]["application/json"]["schema"] | {"components": described["components"]}
     answer = post(client, csv_bytes(passengers(3)), path=route, Accept="application/json")
+    assert answer.status_code == 200
     jsonschema.Draft202012Validator(schema).validate(answer.get_json())
 
 
@@ -53,7 +54,9 @@ def test_problems_match_their_schema(client: FlaskClient) -> None:
     schemas = client.get("/openapi.json").get_json()["components"]["schemas"]
     schema = schemas["Problem"] | {"components": {"schemas": schemas}}
     for body in (b"", csv_bytes([row | {"Sex": "x"} for row in passengers(2)])):
-        jsonschema.Draft202012Validator(schema).validate(post(client, body).get_json())
+        answer = post(client, body)
+        assert answer.mimetype == "application/problem+json"
+        jsonschema.Draft202012Validator(schema).validate(answer.get_json())
 
 
 def test_the_example_of_a_row_is_scored(client: FlaskClient) -> None:

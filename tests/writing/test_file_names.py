@@ -39,6 +39,7 @@ def test_a_file_is_not_two_outputs(outputs: list[str], words: str) -> None:
 
 
 def test_what_contradicts_nothing_passes() -> None:
+    # It would raise.
     require_distinct_files(
         ["in/a.csv", "-", "gone", "in/[", "**"], ["p.csv", None, "-", "/dev/null", "/dev/null", "/dev/fd/1"]
     )

@@ -98,7 +98,7 @@ class Commands(typer.core.TyperGroup):
             raise typer.Exit(code) from None
         except typer.Exit:
             raise
-        except Exception as error:
+        except Exception as error:  # a bug: its traceback becomes a JSON object where those are asked for
             if Log.format != "json" or ending_of(error).code != INTERNAL_ERROR:
                 raise
             raise typer.Exit(_say_as_json(error)) from None

@@ -87,7 +87,7 @@ def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
             options = RunOptions(**{name: value for name, value in own.items() if value is not None})
             command(options=options, **given)
 
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Typer reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 

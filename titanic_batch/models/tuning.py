@@ -133,7 +133,7 @@ def search_parameters(
     return {name.removeprefix(_STEP): value for name, value in found.best_params_.items()}
 
 
-class _WatchedGridSearch(GridSearchCV):  # type: ignore[misc]
+class _WatchedGridSearch(GridSearchCV):  # type: ignore[misc]  # untyped
     """A grid search that reports its progress."""
 
     tried: Tried | None = None

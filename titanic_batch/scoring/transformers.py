@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped
     """Encode numbers by the right-closed bin they fall into; ``missing`` stands for a missing number.
 
     Parameters
@@ -76,7 +76,7 @@ class BinEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type
         return tags
 
 
-class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped
     """Encode each value by its position in ``categories``; any other value has code ``len(categories)``.
 
     Parameters

@@ -144,7 +144,7 @@ class Server:
         wasyncore.close_all(self._connections, ignore_all=True)
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # untyped
     def parse_header(self, header_plus: bytes) -> None:
         try:
             super().parse_header(header_plus)
@@ -152,7 +152,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
             raise ParsingError("Bad URI or length") from None
 
 
-class _Task(WSGITask):  # type: ignore[misc]
+class _Task(WSGITask):  # type: ignore[misc]  # untyped
     """Closes the connection after a response that is sent while the server stops."""
 
     def start(self) -> None:
@@ -161,7 +161,7 @@ class _Task(WSGITask):  # type: ignore[misc]
             self.set_close_on_finish()
 
 
-class _ProblemTask(ErrorTask):  # type: ignore[misc]
+class _ProblemTask(ErrorTask):  # type: ignore[misc]  # untyped
     """Answers a request that is malformed or too large."""
 
     def execute(self) -> None:
@@ -178,7 +178,7 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
+class _Channel(HTTPChannel):  # type: ignore[misc]  # untyped
     """A connection. After an error it stays half open: a client that is still sending would not see the response."""
 
     parser_class = _Parser
@@ -232,7 +232,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         super().handle_close()
 
 
-class _Listener(TcpWSGIServer):  # type: ignore[misc]
+class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
     """A listening socket. It closes connections that have used up their time, or that make room for a new one."""
 
     channel_class = _Channel

@@ -118,7 +118,7 @@ class _KeptOpen(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # pyarrow gives bytes
         self._file.write(data)
         return len(data)
 
@@ -126,6 +126,6 @@ class _KeptOpen(io.RawIOBase):
 class _UnescapedBytes(_KeptOpen):
     """Forwards writes with escaped bytes restored. The CSV writer never splits a character between two writes."""
 
-    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # pyarrow gives bytes
         self._file.write(unescape(bytes(data)))
         return len(data)
