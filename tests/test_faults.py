@@ -16,6 +16,7 @@ from tests.passengers import csv_bytes, passenger, passengers
 Titanic = Callable[..., Result]
 
 KILL_RUNS = Path(__file__).with_name("kill_runs.py")
+EARLY_ENDS = Path(__file__).with_name("early_ends.py")
 PAGES = 16  # of the small disk, 4 KiB each
 
 
@@ -137,3 +138,10 @@ def test_killed_and_failing_and_simultaneous_runs_leave_whole_outputs() -> None:
     assert counts["kill -9"] > 20, "steps of publishing"
     assert counts["at once --wait 0"] == 20
     assert counts["at once 75"] > 0
+
+
+@pytest.mark.slow
+def test_runs_that_end_early_while_threads_are_at_work_do_not_crash() -> None:
+    done = subprocess.run([sys.executable, str(EARLY_ENDS), "--runs", "5"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.count(": 5 as it should") == 8

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.passengers import COLUMNS, Row, csv_bytes, many, parquet_bytes, passenger, passengers, table_of, typed
+from titanic_batch.checking import threads
 from titanic_batch.checking.judging import Judge, JudgedBlock
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.passenger.pipeline import build_pipeline
@@ -116,14 +117,8 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
 
 @pytest.fixture
 def no_threads_left() -> Iterator[None]:
-    before = set(threading.enumerate())
     yield
-    for _ in range(100):
-        left = [thread for thread in threading.enumerate() if thread not in before]
-        if not left:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"threads are left: {left}")
+    assert not threads.are_running()
 
 
 # Against a plain model of what must come out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.passengers import COLUMNS, csv_bytes, passengers
 from tests.reading.inputs import CSV, KEYS, PARQUET, keys_of, opened, zstd
 from titanic_batch.errors import DataError, InputError, TransferError
 from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.reading.files import FileDigest
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
@@ -116,3 +118,46 @@ def test_a_stream_that_fails_midway_is_reported_as_worth_another_try(kind: Forma
 
     with pytest.raises(TransferError, match=r"reading in failed midway \(Input/output error\): try again"):
         list(read())
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz"])
+def test_a_file_that_changes_between_its_header_and_its_rows_is_reported(tmp_path: Path, kind: Format) -> None:
+    path = tmp_path / f"in.{kind}"
+    path.write_bytes(CSV if kind == "csv" else gzip.compress(CSV))
+    with opened(path) as table:
+        path.write_bytes(path.read_bytes() + b"\0")
+        with pytest.raises(TransferError, match=r"in\.csv.* changed while it was read: try again"):
+            list(table.blocks(COLUMNS))
+    path.write_bytes(CSV if kind == "csv" else gzip.compress(CSV))
+    with opened(path) as table:
+        path.unlink()
+        with pytest.raises(InputError, match=r"can't be opened \(No such file or directory\)"):
+            list(table.blocks(COLUMNS))
+
+
+def test_a_fault_after_the_last_row_is_reported() -> None:
+    """The rest of a compressed file is read for its digest alone."""
+    with pytest.raises(TransferError, match=r"reading in failed midway \(Input/output error\): try again"):
+        list(open_table(Source("in", "csv.zst", Breaking(zstd(CSV))), digest=True).blocks(COLUMNS))
+
+
+def test_a_digest_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    """It is computed beside the reading, so that a fault may strike it alone."""
+    path = tmp_path / "in.parquet"
+    path.write_bytes(PARQUET)
+    digest = FileDigest("/proc/self/mem")
+    with digest, pytest.raises(OSError, match="Input/output error"):
+        digest.hexdigest()
+    with FileDigest(str(path)) as digest:
+        assert digest.hexdigest() == hashlib.sha256(PARQUET).hexdigest()
+
+
+def test_tables_keep_no_file_open_until_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(CSV)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(CSV))
+    (tmp_path / "c.parquet").write_bytes(PARQUET)
+    before = len(os.listdir("/proc/self/fd"))
+    tables = [opened(tmp_path / name) for name in ("a.csv", "b.csv.gz", "c.parquet")]
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [keys_of(table) for table in tables] == [KEYS] * 3
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -6,12 +6,10 @@ the order of the input. Duplicate keys are detected in that order, too.
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-import joblib
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,10 +17,16 @@ from numpy.typing import NDArray
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.checking.keys import SeenKeys
-from titanic_batch.reading.blocks import Block, Fields
+from titanic_batch.checking.threads import map_in_order
+from titanic_batch.reading.blocks import Block, Fields, Rows
 from titanic_batch.reading.escapes import printable
+from titanic_batch.reading.files import reading_from
 from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.limits import require_memory
 from titanic_batch.reading.rules import DUPLICATE_KEY, Mask, Problem
+
+_BLOCK_MEMORY = 64 * 2**20  # bytes to read, check and score a block of ordinary size: seldom more than half of it
+_MAX_MEMORY = 10 * _BLOCK_MEMORY  # with any number of threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,32 @@ class JudgedBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class _CheckedBlock:
-    """A block that was checked and scored on its own, before its keys are compared with those of other blocks."""
+class _Part:
+    """A block of a table."""
 
     table: InputTable
     block: Block
+
+    def memory(self) -> int:
+        """Return roughly how many bytes it takes to read, check and score the block."""
+        return int(_BLOCK_MEMORY * self.block.size / self.table.ordinary_block_size)
+
+    def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
+        """Read the block; see `Block.read`. A failure is reported with the name of the table."""
+        with reading_from(self.table.source.name):
+            return self.block.read(types)
+
+    def fields(self, rows: NDArray[np.int64]) -> Fields:
+        """Return original values; see `Block.fields`. A failure is reported with the name of the table."""
+        with reading_from(self.table.source.name):
+            return self.block.fields(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedBlock:
+    """A block that was checked and scored on its own, before its keys are compared with those of other blocks."""
+
+    part: _Part
     count: int
     output: pa.Table
     problems: list[Problem]
@@ -115,9 +140,9 @@ class Judge:
     def judged(self, tables: Sequence[InputTable], jobs: int = 1) -> Generator[JudgedBlock, None, None]:
         """Yield all rows of the tables, block by block and in order. A key must be unique across all tables.
 
-        ``jobs`` threads read, check and score blocks. The result does not depend on their number; memory use grows with
-        it, and with the size of a block. Threads are used because nearly all of the work releases the GIL, and each
-        process would need its own imports and its own copy of the model.
+        ``jobs`` threads read, check and score blocks. The result does not depend on their number. Threads are used
+        because nearly all of the work releases the GIL, and each process would need its own imports and its own copy of
+        the model.
 
         Raises
         ------
@@ -127,32 +152,27 @@ class Judge:
             Reading a table failed midway.
         """
         seen = SeenKeys()
-        window = _Window(width=jobs + 2)
-        wanted = None if self._fields else list(self._types)
-        blocks = ((table, block) for table in tables for block in table.blocks(wanted))
-        calls = (joblib.delayed(self._check)(window, number, *pair) for number, pair in enumerate(blocks))
-        parallel = joblib.Parallel(
-            n_jobs=jobs, prefer="threads", return_as="generator", pre_dispatch=jobs + 2, batch_size=1
+        checked_blocks = map_in_order(
+            self._check, self._blocks(tables), threads=jobs, memory=_Part.memory, max_memory=_MAX_MEMORY
         )
-        checked_blocks = parallel(calls)
         first_row, current = 1, None
-        try:
+        with closing(checked_blocks):
             for checked in checked_blocks:
-                if checked.table is not current:
-                    first_row, current = 1, checked.table
+                if checked.part.table is not current:
+                    first_row, current = 1, checked.part.table
                 yield self._reject_duplicates(checked, first_row, seen)
                 first_row += checked.count
-                window.advance()
-        finally:
-            window.close()
-            with warnings.catch_warnings():
-                # joblib warns about unfinished tasks, but a caller that stops early does so on purpose.
-                warnings.filterwarnings("ignore", ".* tasks ", UserWarning)
-                checked_blocks.close()
 
-    def _check(self, window: _Window, number: int, table: InputTable, block: Block) -> _CheckedBlock:
-        window.wait_for(number)
-        rows = block.read(self._types)
+    def _blocks(self, tables: Sequence[InputTable]) -> Generator[_Part, None, None]:
+        wanted = None if self._fields else list(self._types)
+        for table in tables:
+            with closing(table.blocks(wanted)) as blocks:
+                for block in blocks:
+                    yield _Part(table, block)
+
+    def _check(self, part: _Part) -> _CheckedBlock:
+        require_memory(part.memory())
+        rows = part.read(self._types)
         problems = self.contract.problems(rows)
         accepted = np.ones(rows.table.num_rows, dtype=np.bool_)
         for problem in problems:
@@ -161,13 +181,12 @@ class Judge:
         rejected = np.flatnonzero(~accepted)
         key = rows.table[self.contract.key]
         return _CheckedBlock(
-            table=table,
-            block=block,
+            part=part,
             count=rows.table.num_rows,
             output=accepted_rows if self._score is None else self._score(accepted_rows),
             problems=problems,
             accepted=accepted,
-            fields=block.fields(rejected) if self._fields and len(rejected) else None,
+            fields=part.fields(rejected) if self._fields and len(rejected) else None,
             keys=pc.drop_null(key).to_numpy(),
             keyless=np.flatnonzero(key.is_null().to_numpy()) if key.null_count else np.empty(0, dtype=np.int64),
         )
@@ -186,11 +205,10 @@ class Judge:
                 kept[newly_rejected] = False
                 output = output.filter(pa.array(kept[checked.accepted]))
                 if self._fields:
-                    fields = _merged(fields, rejected, checked.block.fields(newly_rejected), newly_rejected)
+                    fields = _merged(fields, rejected, checked.part.fields(newly_rejected), newly_rejected)
                 rejected = np.union1d(rejected, newly_rejected)
-        return JudgedBlock(
-            checked.table, first_row, checked.count, output, problems, rejected, fields, checked.block.size
-        )
+        table, size = checked.part.table, checked.part.block.size
+        return JudgedBlock(table, first_row, checked.count, output, problems, rejected, fields, size)
 
 
 def _merged(one: Fields | None, rows: NDArray[np.int64], other: Fields, other_rows: NDArray[np.int64]) -> Fields:
@@ -200,26 +218,3 @@ def _merged(one: Fields | None, rows: NDArray[np.int64], other: Fields, other_ro
     order = np.argsort(np.concatenate([rows, other_rows]))
     lines = one.lines + other.lines
     return Fields(pa.concat_tables([one.table, other.table]).take(pa.array(order)), [lines[index] for index in order])
-
-
-class _Window:
-    """Limits how far calls run ahead of the one whose result is used next, so that results don't accumulate."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._done = 0
-        self._changed = threading.Condition()
-
-    def wait_for(self, number: int) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: number < self._done + self._width)
-
-    def advance(self) -> None:
-        with self._changed:
-            self._done += 1
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._width = 2**62
-            self._changed.notify_all()

@@ -6,13 +6,15 @@ A subcommand imports what it needs when it runs, so that help, usage errors and 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
 
 from titanic_batch.cli import fit, inspect, process, score, serve, validate
 from titanic_batch.cli.console import Log
-from titanic_batch.cli.endings import Commands
+from titanic_batch.cli.endings import Commands, say_ending
+from titanic_batch.errors import TitanicError
 from titanic_batch.passenger.words import TASK
 from titanic_batch.version import __version__
 from titanic_batch.writing import stopping
@@ -66,8 +68,12 @@ def main() -> None:
         del os.environ["COLUMNS"]  # rich would wrap all output to a width of 0, and print nothing
     stopping.release()
     process.on_signals(stopping.ask)
-    process.leave_if_stopping_takes_long()
     try:
+        process.leave_if_stopping_takes_long()
         app(prog_name="titanic")
-    finally:
+    except TitanicError as error:
+        sys.exit(say_ending(error))
+    except BaseException as error:
         discard_all()  # files that a signal between two steps left behind
+        process.end_despite_threads(error)
+        raise

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -17,6 +17,7 @@ import typer.core
 
 from titanic_batch import errors
 from titanic_batch.cli.console import Log, say, silence_stdout
+from titanic_batch.reading.limits import NO_THREAD, start_thread
 from titanic_batch.runs.exit_codes import (
     BROKEN_PIPE,
     DONE,
@@ -75,36 +76,38 @@ class Commands(typer.core.TyperGroup):
         except (OSError, SystemExit) as error:
             # rich and typer exit with 1 on a broken pipe.
             cause = error.__context__ if isinstance(error, SystemExit) else error
-            ending = ending_of(cause) if isinstance(cause, OSError) else Ending(INTERNAL_ERROR, None)
-            if ending.code == INTERNAL_ERROR:
+            if not isinstance(cause, OSError) or ending_of(cause).code == INTERNAL_ERROR:
                 raise
-            if ending.message is not None:
-                say(ending.message, "error", exit_code=ending.code)
-            silence_stdout()
-            raise SystemExit(ending.code) from None
+            raise SystemExit(say_ending(cause)) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command, and print how it ended if it failed."""
         _Process.record, _Process.said_stopped = None, False
         try:
             return super().invoke(ctx)
-        except (errors.TitanicError, Ended, stopping.Stopped, BrokenPipeError, MemoryError) as error:
-            code, message = ending_of(error)
-            if message is not None:
-                say(message, "error", exit_code=code)
-            _Process.said_stopped = isinstance(error, stopping.Stopped)
-            if isinstance(error, errors.TransferError | BrokenPipeError):
-                silence_stdout()
-            raise typer.Exit(code) from None
         except typer.Exit:
             raise
-        except Exception as error:  # a bug: its traceback becomes a JSON object where those are asked for
-            if Log.format != "json" or ending_of(error).code != INTERNAL_ERROR:
+        except (Exception, stopping.Stopped) as error:
+            if ending_of(error).code != INTERNAL_ERROR:
+                _Process.said_stopped = isinstance(error, stopping.Stopped)
+                raise typer.Exit(say_ending(error)) from None
+            # A bug, or a usage error from the parser, which prints its own message.
+            if Log.format != "json":
                 raise
             raise typer.Exit(_say_as_json(error)) from None
 
 
-def _say_as_json(error: Exception) -> int:
+def say_ending(error: BaseException) -> int:
+    """Print the message of an expected error, and return the exit code."""
+    code, message = ending_of(error)
+    if message is not None:
+        say(message, "error", exit_code=code)
+    if isinstance(error, errors.TransferError | OSError):
+        silence_stdout()
+    return code
+
+
+def _say_as_json(error: BaseException) -> int:
     """Print an error as JSON instead of the parser's own message or a traceback, and return the exit code."""
     if (message_of := getattr(error, "format_message", None)) is not None:  # a usage error from the parser
         say(message_of(), "error", exit_code=WRONG_USAGE)
@@ -134,6 +137,8 @@ def ending_of(error: BaseException) -> Ending:
         case MemoryError():
             message = "there is not enough memory: give more, or use fewer --jobs, and try again."
             return Ending(TRANSFER_FAILED, message)
+        case RuntimeError(args=("can't start new thread",)):
+            return Ending(TRANSFER_FAILED, NO_THREAD)
         case _:
             return Ending(INTERNAL_ERROR, f"a fault of the program ({type(error).__name__}).")
 
@@ -176,9 +181,17 @@ def leave(code: int) -> None:
         if record is not None:
             record.end(code, _stopped(code))
 
-    thread = threading.Thread(target=end, daemon=True)
-    thread.start()
-    thread.join(_LEAVE_SECONDS)
+    ended = threading.Event()
+
+    def end_and_tell() -> None:
+        try:
+            end()
+        finally:
+            ended.set()
+
+    with suppress(errors.TransferError):  # without a thread, there is no telling how long it would take
+        start_thread(end_and_tell)
+        ended.wait(_LEAVE_SECONDS)
     discard_all(for_good=True)  # such as a record that takes too long to write
     os._exit(code if record is None or record.exit_code is None else record.exit_code)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from titanic_batch.cli.console import Log
+from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory
 from titanic_batch.runs.options import DECLARED, REPORT_FILES, Option, RunOptions, file_name, one_of
 
 Command = Callable[..., None]
@@ -82,6 +83,7 @@ def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
+            require_memory(LIBRARIES_SIZE)
             own = {name: given.pop(name) for name in declared}
             # Typer passes None for a list without entries.
             options = RunOptions(**{name: value for name, value in own.items() if value is not None})

@@ -8,12 +8,14 @@ import gc
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from titanic_batch.checking.threads import are_running
 from titanic_batch.cli.endings import STOPPED_BY, leave
+from titanic_batch.reading.limits import start_thread
+from titanic_batch.runs.exit_codes import DONE, INTERNAL_ERROR
 
 _GRACE_SECONDS = 1.0
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -30,6 +32,11 @@ def leave_if_stopping_takes_long() -> None:
     """Leave shortly after a signal if the main thread does not, such as when a long call or another thread delays it.
 
     This applies as long as the current signal handlers stay installed.
+
+    Raises
+    ------
+    TransferError
+        The thread that does so can't be started.
     """
     handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
     reader, writer = os.pipe()
@@ -43,7 +50,25 @@ def leave_if_stopping_takes_long() -> None:
                 time.sleep(_GRACE_SECONDS)
                 leave(STOPPED_BY[signal.Signals(number)])
 
-    threading.Thread(target=watch, daemon=True).start()
+    start_thread(watch)
+
+
+def end_despite_threads(error: BaseException) -> None:
+    """End the process at once, as ``error`` would end it, if a thread is still running. Otherwise, do nothing.
+
+    A thread that is inside a library when the interpreter is finalized crashes the process.
+    """
+    if not are_running():
+        return
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else DONE
+    else:
+        code = INTERNAL_ERROR
+        sys.excepthook(type(error), error, error.__traceback__)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def occupy_closed_streams() -> None:
@@ -68,6 +93,7 @@ def allocate_sparingly() -> None:
     spin at first.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")  # for the allocator that is not used
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with suppress(AttributeError, OSError):  # not every C library has mallopt
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -12,6 +12,7 @@ from titanic_batch.cli.console import announce, say
 from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
 from titanic_batch.cli.process import on_signals
 from titanic_batch.errors import InputError, UsageError
+from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory
 
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model
@@ -47,6 +48,7 @@ def serve(
 
     A model file that is replaced is taken without a restart.
     """
+    require_memory(LIBRARIES_SIZE)
     from titanic_batch.server import app as web
     from titanic_batch.server.http_server import Server
     from titanic_batch.server.media import Limits

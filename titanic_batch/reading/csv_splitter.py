@@ -14,6 +14,7 @@ from titanic_batch.reading.csv_blocks import NOT_BLANK, CsvBlock, ParseHint
 from titanic_batch.reading.csv_row_ends import ROW, exact_row_end, last_row_end
 
 BLOCK_BYTES = 8 * 2**20
+_HEADER_BYTES = 2**16
 MAX_ROW_BYTES = 128 * 2**20  # limits memory use if a quote is never closed
 
 
@@ -50,6 +51,7 @@ class CsvSplitter:
     def blocks(self, names: tuple[str, ...]) -> Iterator[CsvBlock]:
         """Yield the blocks in order, each with at least one row. The stream is read lazily."""
         hint = ParseHint()
+        self._fill(self._block_bytes - len(self._rest))
         while self._rest or not self._at_end:
             while not (end := last_row_end(self._rest)) and not self._at_end:
                 self._check_row_length()
@@ -66,7 +68,7 @@ class CsvSplitter:
                 return
 
     def _take_header(self) -> bytes:
-        self._fill(max(self._block_bytes, len(codecs.BOM_UTF8)))
+        self._fill(max(min(self._block_bytes, _HEADER_BYTES), len(codecs.BOM_UTF8)))
         if self._rest.startswith(codecs.BOM_UTF8):
             self._rest = self._rest[len(codecs.BOM_UTF8) :]
         while True:
@@ -78,7 +80,7 @@ class CsvSplitter:
                 end = len(self._rest)
             else:
                 self._check_row_length()
-                self._fill(self._block_bytes)
+                self._fill(len(self._rest) or 1)
                 continue
             header, self._rest = self._rest[:end], self._rest[end:]
             if header.strip(b"\r\n") or not self._rest:

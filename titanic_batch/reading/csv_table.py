@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 
 import pyarrow as pa
@@ -40,31 +40,41 @@ class CsvTable(InputTable):
         The source is empty, damaged or not a CSV, or its header can't be read.
     """
 
+    ordinary_block_size = BLOCK_BYTES
+
     def __init__(self, source: Source, block_bytes: int = BLOCK_BYTES, *, digest: bool = False) -> None:
         super().__init__(source)
-        with ExitStack() as stack, reading_from(source.name):
-            self._splitter = CsvSplitter(self._open_stream(stack, digest=digest), block_bytes)
-            self._all_names = _parse_header(self._splitter.header, source)
-            self._closing = stack.pop_all()
+        self._block_bytes = block_bytes
+        self._digest = digest
+        self._begun: CsvSplitter | None = None
+        if source.format == "csv" and self._state is not None:
+            self.size = self._state.size
+        with reading_from(source.name), ExitStack() as stack:
+            splitter = self._open(stack)
+            self._all_names = _parse_header(splitter.header, source)
+            if self._state is None:  # a stream can't be opened again
+                self._begun, self._closing = splitter, stack.pop_all()
 
-    def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
+    def blocks(self, wanted: Sequence[str] | None) -> Generator[Block, None, None]:
         """Yield the blocks of the table; see `InputTable.blocks`."""
-        with reading_from(self.source.name):
-            yield from self._splitter.blocks(self._all_names)
+        with reading_from(self.source.name), ExitStack() as stack:
+            splitter = self._begun or self._open(stack)
+            yield from splitter.blocks(self._all_names)
+            assert self._bytes is not None  # noqa: S101  # it is open
+            self._bytes.read_to_end()
 
-    def _open_stream(self, stack: ExitStack, *, digest: bool) -> BlockStream:
-        """Return the uncompressed stream, which ``stack`` closes."""
+    def _open(self, stack: ExitStack) -> CsvSplitter:
+        """Return a splitter that has read the header of the source, which ``stack`` closes."""
         raw = self.source.stream
         if raw is None:
             raw = stack.enter_context(open_file(self.source.name))
-            if self.source.format == "csv" and self._state is not None:
-                self.size = self._state.size
-        self._bytes = CountingReader(raw, self._state.size if self._state else 0, digest=digest)
+            self._require_same(raw)
+        self._bytes = CountingReader(raw, self._state.size if self._state else 0, digest=self._digest)
+        stream: BlockStream = self._bytes
         if compression := COMPRESSION.get(self.source.format):
             compressed = pa.PythonFile(self._bytes, "r")
-            stream: BlockStream = stack.enter_context(pa.CompressedInputStream(compressed, compression))
-            return stream
-        return self._bytes
+            stream = stack.enter_context(pa.CompressedInputStream(compressed, compression))
+        return CsvSplitter(stream, self._block_bytes)
 
 
 def _parse_header(header: bytes, source: Source) -> tuple[str, ...]:

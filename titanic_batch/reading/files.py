@@ -9,13 +9,14 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import pyarrow as pa
 
 from titanic_batch.errors import DataError, InputError, TransferError
+from titanic_batch.reading.limits import start_thread
 
 _CHUNK_BYTES = 2**20
 
@@ -30,10 +31,13 @@ class FileState:
     modified: int
 
 
-def state_of(name: str) -> FileState | None:
-    """Return the state of a regular file, or None if ``name`` is a pipe or a device, or does not exist."""
+def state_of(file: str | int) -> FileState | None:
+    """Return the state of a regular file, given its name or an open descriptor of it.
+
+    None is returned if it is a pipe or a device, or does not exist.
+    """
     try:
-        status = os.stat(name)
+        status = os.stat(file)
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode):
@@ -106,30 +110,47 @@ class CountingReader(io.RawIOBase):
 
 
 class FileDigest:
-    """Computes the SHA-256 of a file in a separate thread.
+    """Computes the SHA-256 of a file in a separate thread, until it is closed.
 
     Needed for files that a library opens itself and does not read completely.
+
+    Raises
+    ------
+    TransferError
+        No thread can be started.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._closed = False
+        self._ended = threading.Event()
         self._hexdigest: str | None = None
-        self._thread = threading.Thread(target=self._compute, daemon=True)
-        self._thread.start()
+        self._error: OSError | None = None
+        start_thread(self._compute)
 
     def _compute(self) -> None:
         digest, buffer = hashlib.sha256(), bytearray(_CHUNK_BYTES)
-        with suppress(OSError), open(self._name, "rb", buffering=0) as file:  # the library reports the same error
-            while not self._closed:
-                if not (got := file.readinto(buffer)):
-                    self._hexdigest = digest.hexdigest()
-                    break
-                digest.update(memoryview(buffer)[:got])
+        try:
+            with open(self._name, "rb", buffering=0) as file:
+                while (got := file.readinto(buffer)) and not self._closed:
+                    digest.update(memoryview(buffer)[:got])
+            self._hexdigest = digest.hexdigest()
+        except OSError as error:
+            self._error = error
+        finally:
+            self._ended.set()
 
     def hexdigest(self) -> str | None:
-        """Wait for the digest and return it in hex, or None if the file could not be read."""
-        self._thread.join()
+        """Wait for the digest and return it in hex.
+
+        Raises
+        ------
+        OSError
+            Reading failed.
+        """
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
         return self._hexdigest
 
     def __enter__(self) -> Self:
@@ -137,6 +158,7 @@ class FileDigest:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
+        self._ended.wait()
 
 
 @contextmanager
@@ -157,6 +179,10 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
     if isinstance(error, MemoryError):
         return TransferError(
             f"there is not enough memory to read {name}: give more, or use fewer --jobs, and try again."
+        )
+    if type(error) is pa.ArrowException:  # of no known kind: a thread could not be started
+        return TransferError(
+            f"the machine has no room for a thread to read {name}: allow more processes or memory, and try again."
         )
     if isinstance(error, OSError) and error.errno is not None:
         return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import io
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
@@ -16,7 +17,7 @@ import pyarrow as pa
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.reading.blocks import Block
 from titanic_batch.reading.columns import is_compatible, type_name
-from titanic_batch.reading.files import CountingReader, state_of
+from titanic_batch.reading.files import CountingReader, FileState, reading_from, state_of
 from titanic_batch.reading.formats import REJECT_PREFIX
 from titanic_batch.reading.sources import Source
 
@@ -25,16 +26,22 @@ _OTHER_DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
 class InputTable(ABC):
-    """An open source whose columns are known. Its rows can be read once, with `blocks`.
+    """A source whose columns are known. Its rows can be read once, with `blocks`.
 
-    Created by `opening.open_table`. As a context manager, it closes on exit the files that it opened.
+    Created by `opening.open_table`. A file is open only while its header or its blocks are read, so that any number of
+    tables can be created before the first one is read. As a context manager, a table closes what else it opened: a pipe
+    or a copy of a stream.
 
     Attributes
     ----------
     source : Source
     size : int or None
         Sum of `Block.size` over all blocks, or None if it can't be known in advance.
+    ordinary_block_size : int
+        `Block.size` of a block in a file with short rows or small row groups.
     """
+
+    ordinary_block_size: int
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -52,8 +59,9 @@ class InputTable(ABC):
         self.close()
 
     def close(self) -> None:
-        """Close the files that this table opened."""
-        self._closing.close()
+        """Close what this table opened and still has open."""
+        with reading_from(self.source.name):
+            self._closing.close()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +74,7 @@ class InputTable(ABC):
         return self._state.size if self._state is not None else self._bytes.count if self._bytes is not None else None
 
     @abstractmethod
-    def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
+    def blocks(self, wanted: Sequence[str] | None) -> Generator[Block, None, None]:
         """Yield the blocks of the table in order.
 
         Parameters
@@ -87,10 +95,7 @@ class InputTable(ABC):
 
         All blocks must have been read.
         """
-        if self._bytes is None:
-            return None
-        self._bytes.read_to_end()
-        return self._bytes.hexdigest
+        return self._bytes.hexdigest if self._bytes is not None else None
 
     def type_of(self, name: str) -> pa.DataType:
         """Return the Arrow type of a column in the source. All columns of a CSV are text."""
@@ -124,7 +129,22 @@ class InputTable(ABC):
         TransferError
             The file was modified, replaced or removed.
         """
-        if self._state is not None and (now := state_of(self.source.name)) != self._state:
+        if self._state is not None:
+            self._require_state(state_of(self.source.name))
+
+    def _require_same(self, file: io.BufferedReader) -> None:
+        """Check that an open file is the one that the state was taken of.
+
+        Raises
+        ------
+        TransferError
+            It is not.
+        """
+        if self._state is not None:
+            self._require_state(state_of(file.fileno()))
+
+    def _require_state(self, now: FileState | None) -> None:
+        if now != self._state:
             what = "vanished" if now is None else "changed"
             raise TransferError(f"{self.source.name} {what} while it was read: try again.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, nullcontext
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.reading.blocks import Block
 from titanic_batch.reading.files import CountingReader, FileDigest, open_file, reading_from
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.reading.parquet_blocks import parquet_blocks, without_views
+from titanic_batch.reading.parquet_blocks import BLOCK_ROWS, parquet_blocks, without_views
 from titanic_batch.reading.sources import Source
 
 
@@ -37,29 +37,33 @@ class ParquetTable(InputTable):
         The source is empty, damaged or not a Parquet file.
     """
 
+    ordinary_block_size = BLOCK_ROWS
+
     def __init__(self, source: Source, *, digest: bool = False) -> None:
         super().__init__(source)
-        self._digest: FileDigest | None = None
+        self._needs_digest = digest and self._state is not None  # that of a stream is computed as it is copied
+        self._sha256: str | None = None
         self._path = source.name
-        with ExitStack() as stack, reading_from(source.name):
+        with reading_from(source.name), ExitStack() as stack:
             if self._state is None:
                 self._path = self._spool(stack, digest=digest)
-            elif digest:
-                self._digest = stack.enter_context(FileDigest(self._path))
             self._metadata, schema = self._read_footer()
             self._closing = stack.pop_all()
         self.size = self._metadata.num_rows
         self._all_names = tuple(schema.names)
         self._types = dict(zip(schema.names, map(without_views, schema.types), strict=True))
 
-    def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
+    def blocks(self, wanted: Sequence[str] | None) -> Generator[Block, None, None]:
         """Yield the blocks of the table; see `InputTable.blocks`."""
-        with reading_from(self.source.name):
+        with reading_from(self.source.name), ExitStack() as stack:
+            digest = stack.enter_context(FileDigest(self._path)) if self._needs_digest else None
             yield from parquet_blocks(self._path, self._metadata, wanted, self.source.name)
+            if digest is not None:
+                self._sha256 = digest.hexdigest()
 
     def sha256(self) -> str | None:
         """Return the SHA-256 of the source in hex, or None if it was not requested."""
-        return self._digest.hexdigest() if self._digest is not None else super().sha256()
+        return self._sha256 or super().sha256()
 
     def _spool(self, stack: ExitStack, *, digest: bool) -> str:
         """Copy the stream to an unnamed file, which disappears with the process, and return a path that opens it."""

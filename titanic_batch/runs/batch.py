@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.checking.judging import Judge, JudgedBlock, types_to_read
-from titanic_batch.errors import DataError
+from titanic_batch.errors import DataError, InputError
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table
@@ -171,8 +171,8 @@ def _judged_blocks(
                     done += block.size
                     if options.progress is not None:
                         options.progress(report.rows, done, total)
-        except DataError:
-            for table in tables:  # a file that changes while it is read can look damaged
+        except (DataError, InputError):
+            for table in tables:  # a file that changes while it is read can look damaged, or be gone
                 table.require_unchanged()
             raise
         for table, file in zip(tables, report.inputs, strict=True):
