@@ -93,7 +93,7 @@ class Commands(typer.core.TyperGroup):
             if message is not None:
                 say(message, "error", exit_code=code)
             _Process.said_stopped = isinstance(error, stopping.Stopped)
-            if isinstance(error, errors.TransferError | BrokenPipeError):
+            if isinstance(error, errors.OutputError | errors.TransferError | BrokenPipeError):
                 silence_stdout()
             raise typer.Exit(code) from None
         except typer.Exit:
@@ -128,7 +128,9 @@ def ending_of(error: BaseException) -> Ending:
         case BrokenPipeError():
             return Ending(BROKEN_PIPE, None)
         case OSError(errno=errno.ENOSPC):
-            return Ending(TRANSFER_FAILED, f"writing failed ({error.strerror}): free some space and try again.")
+            return Ending(
+                TRANSFER_FAILED, f"writing failed ({errors.reason_of(error)}): free some space and try again."
+            )
         case OSError(errno=errno.EBADF):
             return Ending(code_of(errors.OutputError()), "stdout is not open for writing: lead it somewhere.")
         case MemoryError():

@@ -10,10 +10,12 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
 from titanic_batch.cli.endings import STOPPED_BY, leave
+from titanic_batch.writing.streams import trust_only_inherited_descriptors
 
 _GRACE_SECONDS = 1.0
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -32,7 +34,10 @@ def leave_if_stopping_takes_long() -> None:
     This applies as long as the current signal handlers stay installed.
     """
     handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
-    reader, writer = os.pipe()
+    try:
+        reader, writer = os.pipe()
+    except OSError:  # too many files are open, which matters more than how long stopping takes
+        return
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
@@ -47,7 +52,11 @@ def leave_if_stopping_takes_long() -> None:
 
 
 def occupy_closed_streams() -> None:
-    """Open the null device in place of a closed stdin, stdout or stderr, or another file would get its descriptor."""
+    """Open the null device in place of a closed stdin, stdout or stderr, or another file would get its descriptor.
+
+    None of them can be named as an output, nor can other descriptors that the process opens itself.
+    """
+    trust_only_inherited_descriptors()
     for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
@@ -71,6 +80,11 @@ def allocate_sparingly() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with suppress(AttributeError, OSError):  # not every C library has mallopt
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def expect_no_semaphores() -> None:
+    """Keep joblib from warning where there is no /dev/shm for semaphores, which only its processes need."""
+    warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode")
 
 
 def collect_rarely() -> None:

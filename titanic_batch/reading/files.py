@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from titanic_batch.errors import DataError, InputError, TransferError
+from titanic_batch.errors import DataError, InputError, TransferError, may_pass, reason_of
 
 _CHUNK_BYTES = 2**20
 
@@ -31,11 +31,19 @@ class FileState:
 
 
 def state_of(name: str) -> FileState | None:
-    """Return the state of a regular file, or None if ``name`` is a pipe or a device, or does not exist."""
+    """Return the state of a regular file, or None if ``name`` is a pipe or a device, or does not exist.
+
+    Raises
+    ------
+    InputError, TransferError
+        It can't be told.
+    """
     try:
         status = os.stat(name)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _open_error(name, error) from None
     if not stat.S_ISREG(status.st_mode):
         return None
     return FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -48,11 +56,19 @@ def open_file(name: str) -> io.BufferedReader:
     ------
     InputError
         The file can't be opened.
+    TransferError
+        It can't be opened at the moment.
     """
     try:
         return open(name, "rb")
     except OSError as error:
-        raise InputError(f"{name} can't be opened ({error.strerror}).") from None
+        raise _open_error(name, error) from None
+
+
+def _open_error(name: str, error: OSError) -> InputError | TransferError:
+    if may_pass(error):
+        return TransferError(f"{name} can't be opened ({reason_of(error)}): try again.")
+    return InputError(f"{name} can't be opened ({reason_of(error)}).")
 
 
 class CountingReader(io.RawIOBase):
@@ -159,7 +175,7 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
             f"there is not enough memory to read {name}: give more, or use fewer --jobs, and try again."
         )
     if isinstance(error, OSError) and error.errno is not None:
-        return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
+        return TransferError(f"reading {name} failed midway ({reason_of(error)}): try again.")
     if isinstance(error, pa.ArrowNotImplementedError):  # such as 128-bit integers
         return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")

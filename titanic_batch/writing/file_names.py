@@ -7,13 +7,28 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from titanic_batch.errors import UsageError
+from titanic_batch.errors import OutputError, UsageError, reason_of
 from titanic_batch.writing.streams import STDOUT, is_stream
 
 
 def is_folder(output: str) -> bool:
     """Return whether an output is a folder, which receives one file of predictions per input."""
     return output.endswith(os.sep) or os.path.isdir(output)
+
+
+def real_path(name: str) -> str:
+    """Return the absolute path of a file, with all links resolved.
+
+    Raises
+    ------
+    OutputError
+        The name is relative, and there is no working directory.
+    """
+    try:
+        return os.path.realpath(name)
+    except OSError as error:
+        reason = reason_of(error)
+        raise OutputError(f"{name} has no place, since the working directory is gone ({reason}): change it.") from None
 
 
 def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
@@ -23,12 +38,14 @@ def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None])
     ------
     UsageError
         A file would be overwritten or written twice.
+    OutputError
+        A name is relative, and there is no working directory.
     """
     given = [name for name in outputs if name is not None]
     if given.count(STDOUT) > 1:
         raise UsageError("- (stdout) is named for two outputs: name a file for one of them.")
     named = [name for name in given if name != STDOUT and not is_stream(name)]
-    paths = [os.path.realpath(name) for name in named]
+    paths = [real_path(name) for name in named]
     read = _input_files(inputs)
     for name, path in zip(named, paths, strict=True):
         if path in read:
