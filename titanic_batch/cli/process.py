@@ -34,12 +34,6 @@ def leave_if_stopping_takes_long() -> None:
     This applies as long as the current signal handlers stay installed.
     """
     handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
-    try:
-        reader, writer = os.pipe()
-    except OSError:  # too many files are open, which matters more than how long stopping takes
-        return
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
     def watch() -> None:
         while True:
@@ -48,7 +42,13 @@ def leave_if_stopping_takes_long() -> None:
                 time.sleep(_GRACE_SECONDS)
                 leave(STOPPED_BY[signal.Signals(number)])
 
-    threading.Thread(target=watch, daemon=True).start()
+    try:
+        reader, writer = os.pipe()
+        threading.Thread(target=watch, daemon=True).start()
+    except (OSError, RuntimeError):  # too many files or threads: the run matters more than how fast it stops
+        return
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
 
 def occupy_closed_streams() -> None:

@@ -35,15 +35,15 @@ def state_of(name: str) -> FileState | None:
 
     Raises
     ------
-    InputError, TransferError
-        It can't be told.
+    TransferError
+        It can't be told at the moment.
     """
     try:
         status = os.stat(name)
-    except FileNotFoundError:
-        return None
     except OSError as error:
-        raise _open_error(name, error) from None
+        if may_pass(error):  # the file would be taken for a pipe, which can't change
+            raise TransferError(f"{name} can't be opened ({reason_of(error)}): try again.") from None
+        return None
     if not stat.S_ISREG(status.st_mode):
         return None
     return FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -56,19 +56,11 @@ def open_file(name: str) -> io.BufferedReader:
     ------
     InputError
         The file can't be opened.
-    TransferError
-        It can't be opened at the moment.
     """
     try:
         return open(name, "rb")
     except OSError as error:
-        raise _open_error(name, error) from None
-
-
-def _open_error(name: str, error: OSError) -> InputError | TransferError:
-    if may_pass(error):
-        return TransferError(f"{name} can't be opened ({reason_of(error)}): try again.")
-    return InputError(f"{name} can't be opened ({reason_of(error)}).")
+        raise InputError(f"{name} can't be opened ({reason_of(error)}).") from None
 
 
 class CountingReader(io.RawIOBase):

@@ -16,19 +16,21 @@ def is_folder(output: str) -> bool:
     return output.endswith(os.sep) or os.path.isdir(output)
 
 
-def real_path(name: str) -> str:
-    """Return the absolute path of a file, with all links resolved.
+def real_path(output: str) -> str:
+    """Return the path of an output without links.
 
     Raises
     ------
     OutputError
-        The name is relative, and there is no working directory.
+        The path is relative to a working directory that does not exist.
     """
     try:
-        return os.path.realpath(name)
+        return os.path.realpath(output)
     except OSError as error:
-        reason = reason_of(error)
-        raise OutputError(f"{name} has no place, since the working directory is gone ({reason}): change it.") from None
+        raise OutputError(
+            f"{output} can't be created, because the working directory can't be told ({reason_of(error)}): "
+            "change to one that exists, or give the whole path."
+        ) from None
 
 
 def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
