@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from tests.machine import need
+from tests.machine import ROOT, need
 from tests.passengers import csv_bytes, passenger, passengers
 
 Titanic = Callable[..., Result]
@@ -126,6 +127,18 @@ def test_a_folder_that_cannot_be_written_is_told(titanic: Titanic, tmp_path: Pat
         assert result.stderr.count("\n") == 1
     assert content(disk) == before
     assert os.listdir(tmp_path) == ["disk"]
+
+
+@pytest.mark.slow
+def test_each_call_that_fails_is_told_and_leaves_whole_outputs() -> None:
+    need("gcc")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fail_calls"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [re.sub("[0-9]+(,|$)", "N\\1", line) for line in done.stdout.splitlines()] == [
+        f"{command}, 0: N, 73: N, 74: N" for command in ("score", "score", "validate")
+    ]
 
 
 @pytest.mark.slow

@@ -69,5 +69,8 @@ def reason_of(error: OSError) -> str:
 
 
 def may_pass(error: OSError) -> bool:
-    """Return whether an error is the machine's at the moment, such as a full disk, and not one of a name or a right."""
-    return error.errno in _PASSING
+    """Return whether an error is the machine's at the moment, such as a full disk, and not one of a name or a right.
+
+    A library's own error, without a number, is taken for one of the machine.
+    """
+    return error.errno is None or error.errno in _PASSING

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -57,8 +58,9 @@ class FolderState:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._path = os.path.join(folder, NAME)
-        if os.path.exists(self._path) and not os.path.isfile(self._path):  # reading a named pipe would block
-            raise OutputError(f"{self._path} is no file: it would tell what is done, so remove what is there.")
+        with suppress(OSError):
+            if not stat.S_ISREG(os.stat(self._path).st_mode):  # reading a named pipe would block
+                raise OutputError(f"{self._path} is no file: it would tell what is done, so remove what is there.")
         check_creatable(self._path)
         self._entries = _read(self._path)
         self._unsaved: dict[str, Entry] = {}

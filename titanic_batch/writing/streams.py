@@ -14,7 +14,8 @@ STDOUT = "-"
 
 # Names of descriptors that are already open. Opening such a name again would truncate a file, and would not give the
 # same pipe.
-_OPEN_DESCRIPTOR = re.compile(r"/{1,2}(?:dev/(?:(stdout)|(stderr)|fd/(\d+))|proc/(?:self|thread-self)/fd/(\d+))")
+_OPEN_DESCRIPTOR = re.compile(r"/{1,2}(?:dev/(?:(std\w+)|fd/(\d+))|proc/(?:self|thread-self)/fd/(\d+))")
+_STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 _MOST_LINKS = 40  # as in the kernel
 
 
@@ -94,8 +95,8 @@ def _descriptor_of(path: str) -> int | None:
     """Return the descriptor that a path, or what it links to, is a name of."""
     for _ in range(_MOST_LINKS):
         if match := _OPEN_DESCRIPTOR.fullmatch(os.path.normpath(path)):
-            stdout, stderr, *numbers = match.groups()
-            return 1 if stdout else 2 if stderr else int(next(filter(None, numbers)))
+            standard, *numbers = match.groups()
+            return _STANDARD.get(standard) if standard else int(next(filter(None, numbers)))
         try:
             path = os.path.join(os.path.dirname(path), os.readlink(path))
         except OSError:  # no link
