@@ -20,7 +20,6 @@ from collections import Counter
 from pathlib import Path
 
 from tests.kill_runs import Amiss, check, content, ended, write_rows
-from titanic_batch.checking.contract import Contract
 from titanic_batch.cli import command as cli
 from titanic_batch.cli import validation_report  # noqa: F401  # only imported, so that a forked run begins with its work
 from titanic_batch.models.model import Model
@@ -128,14 +127,6 @@ class Ground:
             os._exit(code)
 
 
-def prepare(contract: Contract, top: Path) -> None:
-    """Fit a model, and import what is only imported when rows come."""
-    os.environ["TITANIC_MODEL"] = str(top / "model.skops")
-    Model(n_estimators=3).fit(packaged_rows()).save(os.environ["TITANIC_MODEL"])
-    write_rows(top / "in.csv", 1, 150)
-    validate(find_sources([str(top / "in.csv")]), contract, RunOptions(jobs=1))
-
-
 def tried(calls: list[str]) -> list[int]:
     """Return the numbers of the calls to let fail: of those alike, with the same name and path, the first and the last.
 
@@ -145,15 +136,12 @@ def tried(calls: list[str]) -> list[int]:
     return sorted({calls.index(call) for call in last} | set(last.values()))
 
 
-def main() -> None:
-    if len(sys.argv) == 1:
-        with tempfile.TemporaryDirectory() as top:
-            library = Path(top) / "failing_calls.so"
-            subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True)
-            command = [sys.executable, "-m", "tests.fail_calls", top]
-            sys.exit(subprocess.run(command, env=os.environ | {"LD_PRELOAD": str(library)}, check=False).returncode)
-    top = Path(sys.argv[1])
-    prepare(CONTRACT, top)
+def fail_each(top: Path) -> None:
+    """Let each call of each command fail, in a folder of its own."""
+    os.environ["TITANIC_MODEL"] = str(top / "model.skops")
+    Model(n_estimators=3).fit(packaged_rows()).save(os.environ["TITANIC_MODEL"])
+    write_rows(top / "in.csv", 1, 150)
+    validate(find_sources([str(top / "in.csv")]), CONTRACT, RunOptions(jobs=1))  # imports what rows need
     for command in COMMANDS:
         ground, codes = Ground(top, command), Counter[int]()
         for number in tried(ground.calls):
@@ -162,10 +150,20 @@ def main() -> None:
                 try:
                     codes[ground.fail(number, error)] += 1
                 except Amiss as amiss:
-                    sys.exit(
-                        f"{command[0]}: {os.strerror(error)} at {number}, {call}: {' '.join(map(str, amiss.args))}"
-                    )
+                    what = " ".join(map(str, amiss.args))
+                    sys.exit(f"{command[0]}: {os.strerror(error)} at {number}, {call}: {what}")
         print(command[0], *(f"{code}: {count}" for code, count in sorted(codes.items())), sep=", ")
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        fail_each(Path(sys.argv[1]))
+        return
+    with tempfile.TemporaryDirectory() as top:
+        library = Path(top) / "failing_calls.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True)
+        command = [sys.executable, "-m", "tests.fail_calls", top]
+        sys.exit(subprocess.run(command, env=os.environ | {"LD_PRELOAD": str(library)}, check=False).returncode)
 
 
 if __name__ == "__main__":

@@ -513,7 +513,8 @@ def test_a_failure_to_write_names_the_output(tmp_path: Path) -> None:
 def test_what_was_renamed_is_published_whatever_fails_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
-    real, renamed = getattr(os, call), []
+    real = getattr(os, call)
+    renamed: list[str] = []
 
     def fail_after_renaming(*arguments: object) -> object:
         if renamed:
