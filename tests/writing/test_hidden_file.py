@@ -194,6 +194,25 @@ def test_a_call_that_fails_once_leaves_nothing(target: Path, monkeypatch: pytest
     assert names_in(target.parent) == ["out.csv"]
 
 
+@pytest.mark.parametrize("call", ["fstat", "lstat", "unlink"])
+def test_a_call_that_fails_once_does_not_keep_the_file(
+    target: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    output = Output(str(target))
+    real, calls = getattr(os, call), []
+
+    def fail_first(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail_first)
+        output.discard()
+    assert names_in(target.parent) == []
+
+
 def test_a_run_that_holds_the_file_is_waited_for(target: Path, hidden: Path) -> None:
     hidden.touch()
     with hidden.open("rb") as held:

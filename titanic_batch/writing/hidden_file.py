@@ -20,6 +20,8 @@ from titanic_batch.errors import OutputError, may_pass, reason_of
 
 SUFFIX = ".partial"
 
+_ATTEMPTS = 2  # to remove a file, or it would be left
+
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _EXISTING = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe that takes the file's place would block
 
@@ -41,9 +43,11 @@ class HiddenFile:
     def close(self) -> None:
         """Unlock the file, and remove it if it was not renamed."""
         # While we have the lock, no other run can use the hidden name, so the file is either ours or gone.
-        with suppress(OSError, ValueError):
-            if _is_at(self.content.fileno(), self.path):
-                os.unlink(self.path)
+        for _ in range(_ATTEMPTS):
+            with suppress(OSError):
+                if not self.content.closed and _is_at(self.content.fileno(), self.path):
+                    os.unlink(self.path)
+                break
         with suppress(OSError):  # closing flushes the buffer, and the disk may be full
             self.content.close()
         with suppress(OSError):
