@@ -33,7 +33,7 @@ from titanic_batch.reading.sources import find_sources
 from titanic_batch.runs import folders  # noqa: F401  # only imported, like Model
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions
-from titanic_batch.writing import publishing
+from titanic_batch.writing import hidden_file, publishing
 
 HEADER = "PassengerId,Pclass,Sex,Age,SibSp,Parch,Fare,Cabin\n"
 OUTPUTS = ("p.parquet", "p.parquet.rejects.csv")
@@ -41,7 +41,7 @@ RECORDS = ("r.json", "m.prom")
 SINGLE = ("score", "in.csv", "-o", "p.parquet", "--max-rejects", "50%", "--report", "r.json", "--metrics", "m.prom")
 FOLDER = ("score", "in", "-o", "out/", "--max-rejects", "50%", "--resume")
 
-STEPS = ("open", "ftruncate", "fsync", "rename", "unlink")
+STEPS = ("open", "dup", "fsync", "rename", "unlink")
 
 
 class Amiss(AssertionError):  # noqa: N818  # no error, but a finding
@@ -89,7 +89,8 @@ def run(folder: Path, *arguments: str, faulty: FaultyOs | None = None) -> int:
             os.dup2(os.open(folder.parent / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
         sys.argv = ["titanic", *arguments, "-m", "../model.skops"]
         if faulty is not None:
-            vars(publishing)["os"] = faulty
+            for module in (publishing, hidden_file):
+                vars(module)["os"] = faulty
         cli.main()
     except SystemExit as ended:
         code = int(ended.code or 0)

@@ -13,9 +13,17 @@ library only raises these exceptions; the command line and the server map them t
     └── ModelError      a model is missing, damaged, built for another schema, or not the pinned one
 """
 
+import errno
+import os
 import re
 
 _LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_PASSING = frozenset(
+    {
+        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS),
+        *(errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT),
+    }
+)
 
 
 class TitanicError(Exception):
@@ -53,3 +61,16 @@ class ModelError(TitanicError):
 def one_line(text: str) -> str:
     """Return a message with line breaks and control characters escaped, since file names may contain them."""
     return _LINE_BREAKS_AND_CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a system call failed, in the system's words, which an error that a library raises may lack."""
+    return error.strerror or (os.strerror(error.errno) if error.errno else "I/O error")
+
+
+def may_pass(error: OSError) -> bool:
+    """Return whether an error is the machine's at the moment, such as a full disk, and not one of a name or a right.
+
+    A library's own error, without a number, is taken for one of the machine.
+    """
+    return error.errno is None or error.errno in _PASSING

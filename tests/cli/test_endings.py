@@ -173,6 +173,13 @@ def test_an_internal_error_ends_in_a_traceback(model_file: Path) -> None:
     ("arguments", "closed", "exit_code"),
     [
         (["validate", "p.csv"], ">&-", 73),
+        (["validate", "p.csv", "--rejects", "bad.csv"], ">&-", 73),
+        (["validate", "p.csv", "-o", "/dev/fd/2"], "2>&-", 73),
+        (["validate", "p.csv", "-o", "/dev/fd/0"], "<&-", 73),
+        (["validate", "p.csv", "-o", "/dev/stdout"], ">&-", 73),
+        (["validate", "p.csv", "-o", "/dev/fd/4"], "", 73),  # where the process has a descriptor of its own
+        (["validate", "p.csv", "-o", "/dev/fd/9"], "9<p.csv", 73),
+        (["fit", "-o", "m.skops"], ">&-", 73),
         (["--version"], ">&-", 73),
         (["validate", "missing.csv"], "2>&-", 66),
         (["validate", "-"], "<&-", 66),
@@ -188,10 +195,12 @@ def test_a_closed_stream_matters_only_where_it_is_used(
         ["bash", "-c", command, sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == exit_code
-    said = {66: "stdin is closed: lead a file or a pipe into it, or name a file.", 73: "stdout is not open"}
+    said = {66: "stdin is closed: lead a file or a pipe into it, or name a file.", 73: " is not open for writing: "}
     assert said.get(exit_code, "") in done.stderr if "2>&-" not in closed else not done.stderr
     assert "Traceback" not in done.stderr
-    if "-o" in arguments:
+    if exit_code == 73:
+        assert os.listdir(tmp_path) == ["p.csv"]
+    if exit_code == 0:
         assert (tmp_path / "r.txt").read_text() == "p.csv: 418 rows, 0 rejected\n"
 
 

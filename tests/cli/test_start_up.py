@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,9 @@ import pytest
 
 from tests.cli.command import Titanic, edited
 from tests.cli.process import environment, run_process
+from tests.machine import need
+from titanic_batch.errors import UsageError
+from titanic_batch.runs.options import RunOptions
 
 
 def imported(importtime: str) -> set[str]:
@@ -76,3 +81,40 @@ def test_validate_finds_the_same_in_a_process_of_its_own(titanic: Titanic, tmp_p
     modules = set(process.stdout.removeprefix(result.stdout).split())
     assert "pandera" in modules
     assert not modules & {"scipy", "skops", "sklearn"}
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "", "1.5"])
+def test_a_limit_of_cores_that_is_no_number_is_refused_by_name(
+    titanic: Titanic, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", value)
+    said = f"titanic: LOKY_MAX_CPU_COUNT is {value or 'empty'}: it is a number, 1 or more, so mend it or unset it.\n"
+    for arguments in (["score", "in.csv", "-o", "p.csv"], ["validate", "in.csv"], ["fit"], ["serve"]):
+        result = titanic(*arguments)
+        assert (result.exit_code, result.output) == (2, said)
+    with pytest.raises(UsageError, match="LOKY_MAX_CPU_COUNT"):
+        _ = RunOptions().threads
+    assert RunOptions(jobs=3).threads == 3
+
+
+def test_a_limit_of_cores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert RunOptions().threads == 1
+
+
+@pytest.mark.slow
+def test_a_run_without_semaphores_is_silent(tmp_path: Path, model_file: Path, test_csv: Path) -> None:
+    need("unshare", "mount", root=True)
+    script = (
+        f'mount -t tmpfs -o ro none /dev/shm && "$0" -m titanic_batch score {test_csv} -o p.csv -m {model_file} '
+        f'&& "$0" -m titanic_batch fit -o new.skops -j 2 > report.txt'
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, sys.executable],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.skops", "p.csv", "report.txt"]

@@ -163,7 +163,6 @@ def test_other_media_types_are_refused(client: FlaskClient) -> None:
     assert fit(client, b"[]", media_type="application/json").status_code == 415
 
 
-@pytest.mark.slow
 def test_a_failed_save_is_reported_without_the_path(client: FlaskClient, holder: ModelHolder, tmp_path: Path) -> None:
     before = holder.current
     (tmp_path / "model.skops").unlink()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from titanic_batch.errors import UsageError
-from titanic_batch.writing.file_names import is_folder, require_distinct_files
+from titanic_batch.errors import OutputError, UsageError
+from titanic_batch.writing.file_names import is_folder, real_path, require_distinct_files
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +48,13 @@ def test_what_contradicts_nothing_passes() -> None:
 @pytest.mark.parametrize(("output", "expected"), [("in", True), ("new/", True), ("new", False), ("in/a.csv", False)])
 def test_a_folder_is_one_that_is_there_or_ends_as_one(output: str, expected: bool) -> None:
     assert is_folder(output) is expected
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert real_path(str(tmp_path / "link.csv")) == str(tmp_path / "in" / "a.csv")
+    for call in (lambda: real_path("p.csv"), lambda: require_distinct_files([], ["p.csv"])):
+        with pytest.raises(OutputError, match=r"^p\.csv can't be created, because the working directory can't be told"):
+            call()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -244,9 +246,11 @@ def test_a_symbolic_link_in_the_hidden_files_place_is_not_followed(target: Path)
     victim = target.parent / "victim"
     victim.write_bytes(OLD)
     hidden.symlink_to(victim)
-    with pytest.raises(OutputError):
-        Output(str(target))
+    publish(target)
     assert victim.read_bytes() == OLD
+    assert target.read_bytes() == NEW
+    assert not target.is_symlink()
+    assert names_in(target.parent) == ["out.csv", "victim"]
 
 
 def test_a_pipe_gets_the_content_and_stays_a_pipe(tmp_path: Path) -> None:
@@ -502,3 +506,95 @@ def test_a_failure_to_write_names_the_output(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+@pytest.mark.parametrize("call", ["open", "fsync", "close"])
+def test_what_was_renamed_is_published_whatever_fails_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    real = getattr(os, call)
+    renamed: list[str] = []
+
+    def fail_after_renaming(*arguments: object) -> object:
+        if renamed:
+            raise OSError(number, os.strerror(number))
+        return real(*arguments)
+
+    def rename(old: str, new: str, real: Callable[[str, str], None] = os.rename) -> None:
+        real(old, new)
+        renamed.append(new)
+
+    old = tmp_path / "rejects.csv"
+    old.write_bytes(OLD)
+    with Publication() as publication:
+        publication.add(str(tmp_path / "out.csv")).file.write(NEW)
+        publication.add(str(old)).withdraw()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, fail_after_renaming)
+            patch.setattr(os, "rename", rename)
+            publication.publish()
+    assert names_in(tmp_path) == ["out.csv"]
+    assert (tmp_path / "out.csv").read_bytes() == NEW
+    assert [file.name for file in publication.published] == [str(tmp_path / "out.csv")]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_that_cannot_sync_gets_its_file(
+    target: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        publish(target)
+    assert target.read_bytes() == NEW
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "hint"),
+    [
+        (errno.EBUSY, OutputError, "mount its folder, not the file"),
+        (errno.EXDEV, OutputError, "mount its folder, not the file"),
+        (errno.EPERM, OutputError, "see to its rights, or name another file"),
+        (errno.EACCES, OutputError, "see to its rights, or name another file"),
+        (errno.EROFS, OutputError, "see to its rights, or name another file"),
+        (errno.EISDIR, OutputError, "name another file"),
+        (errno.EIO, TransferError, "see to the disk and try again"),
+        (errno.ENOSPC, TransferError, "free some space and try again"),
+    ],
+)
+def test_an_error_of_renaming_is_lasting_or_may_pass(
+    target: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception], hint: str
+) -> None:
+    def fail(*_: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(error) as caught:
+            publish(target)
+    assert os.strerror(number) in str(caught.value)
+    assert str(caught.value).endswith(f": {hint}.")
+    assert names_in(target.parent) == []
+
+
+def test_a_folder_that_cannot_be_listed_has_no_leftovers_to_remove(tmp_path: Path) -> None:
+    # It would raise.
+    remove_leftovers(str(tmp_path / "gone"))
+    (tmp_path / "file").touch()
+    remove_leftovers(str(tmp_path / "file"))
+
+
+def test_a_stream_needs_a_folder_for_temporary_files_only_if_much_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as stream, monkeypatch.context() as patch:
+        patch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "gone")])
+        patch.setattr(tempfile, "tempdir", None)
+        publish(f"/dev/fd/{stream.fileno()}")
+        with pytest.raises(OutputError, match=r" needs a folder for temporary files: set TMPDIR to one "):
+            publish(f"/dev/fd/{stream.fileno()}", b"x" * 2**21)
+    assert log.read_bytes() == NEW

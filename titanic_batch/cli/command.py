@@ -6,16 +6,15 @@ A subcommand imports what it needs when it runs, so that help, usage errors and 
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
 from titanic_batch.cli import fit, inspect, process, score, serve, validate
 from titanic_batch.cli.console import Log
-from titanic_batch.cli.endings import Commands, say_ending
-from titanic_batch.errors import TitanicError
+from titanic_batch.cli.endings import Commands
 from titanic_batch.passenger.words import TASK
+from titanic_batch.runs.options import require_joblib_variables
 from titanic_batch.version import __version__
 from titanic_batch.writing import stopping
 from titanic_batch.writing.publishing import discard_all
@@ -51,6 +50,7 @@ def _prepare(
     # pandera reads these variables when it is imported; one of them would turn validation off.
     for name in [name for name in os.environ if name.startswith("PANDERA_")]:
         del os.environ[name]
+    require_joblib_variables()
     # NumPy reads this variable when it is imported, and fails if it is not a time.
     if "SOURCE_DATE_EPOCH" in os.environ:
         from titanic_batch.models.artifact import source_date
@@ -64,6 +64,7 @@ def main() -> None:
     process.occupy_closed_streams()
     process.allocate_sparingly()
     process.collect_rarely()
+    process.expect_no_semaphores()
     if not os.environ.get("COLUMNS", "80").strip("0"):
         del os.environ["COLUMNS"]  # rich would wrap all output to a width of 0, and print nothing
     stopping.release()
@@ -71,8 +72,6 @@ def main() -> None:
     try:
         process.leave_if_stopping_takes_long()
         app(prog_name="titanic")
-    except TitanicError as error:
-        sys.exit(say_ending(error))
     except BaseException as error:
         discard_all()  # files that a signal between two steps left behind
         process.end_despite_threads(error)

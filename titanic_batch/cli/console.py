@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -43,7 +42,8 @@ def say(message: str, level: str = "info", **more: object) -> None:
     try:
         print(one_line(line), file=sys.stderr, flush=True)
     except OSError:  # nobody can read it, and that is no reason to fail
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def announce(model: Model) -> None:
@@ -73,7 +73,7 @@ def write_text(text: str, output: str | None = None) -> None:
 
 def silence_stdout() -> None:
     """Redirect stdout to the null device: flushing the rest at exit would only fail again."""
-    with suppress(io.UnsupportedOperation):  # stdout has no descriptor
+    with suppress(OSError):  # such as stdout without a descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

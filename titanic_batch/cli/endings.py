@@ -102,7 +102,7 @@ def say_ending(error: BaseException) -> int:
     code, message = ending_of(error)
     if message is not None:
         say(message, "error", exit_code=code)
-    if isinstance(error, errors.TransferError | OSError):
+    if isinstance(error, errors.OutputError | errors.TransferError | OSError):
         silence_stdout()
     return code
 
@@ -131,7 +131,9 @@ def ending_of(error: BaseException) -> Ending:
         case BrokenPipeError():
             return Ending(BROKEN_PIPE, None)
         case OSError(errno=errno.ENOSPC):
-            return Ending(TRANSFER_FAILED, f"writing failed ({error.strerror}): free some space and try again.")
+            return Ending(
+                TRANSFER_FAILED, f"writing failed ({errors.reason_of(error)}): free some space and try again."
+            )
         case OSError(errno=errno.EBADF):
             return Ending(code_of(errors.OutputError()), "stdout is not open for writing: lead it somewhere.")
         case MemoryError():

@@ -66,9 +66,12 @@ def fit(
     """Fit the model, evaluate it by 10-fold cross-validation and on --holdout, and save it."""
     from titanic_batch import api
     from titanic_batch.models import tuning
+    from titanic_batch.writing.publishing import check_creatable
+    from titanic_batch.writing.streams import STDOUT
 
     if search is not None and not tune:
         raise UsageError(f"--search {search} says how to search: add --tune.")
+    check_creatable(STDOUT)  # before the model is
     with count_progress("{done} of {total} candidates") as tried:
         done = api.fit_file(
             train,

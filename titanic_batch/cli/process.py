@@ -9,13 +9,16 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
 from titanic_batch.checking.threads import are_running
 from titanic_batch.cli.endings import STOPPED_BY, leave
+from titanic_batch.errors import TransferError
 from titanic_batch.reading.limits import start_thread
 from titanic_batch.runs.exit_codes import DONE, INTERNAL_ERROR
+from titanic_batch.writing.streams import trust_only_inherited_descriptors
 
 _GRACE_SECONDS = 1.0
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -32,16 +35,8 @@ def leave_if_stopping_takes_long() -> None:
     """Leave shortly after a signal if the main thread does not, such as when a long call or another thread delays it.
 
     This applies as long as the current signal handlers stay installed.
-
-    Raises
-    ------
-    TransferError
-        The thread that does so can't be started.
     """
     handlers = {number: signal.getsignal(number) for number in STOPPED_BY}
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
     def watch() -> None:
         while True:
@@ -50,7 +45,13 @@ def leave_if_stopping_takes_long() -> None:
                 time.sleep(_GRACE_SECONDS)
                 leave(STOPPED_BY[signal.Signals(number)])
 
-    start_thread(watch)
+    try:
+        reader, writer = os.pipe()
+        start_thread(watch)
+    except (OSError, TransferError):  # too many files or threads: the run matters more than how fast it stops
+        return
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
 
 def end_despite_threads(error: BaseException) -> None:
@@ -72,7 +73,11 @@ def end_despite_threads(error: BaseException) -> None:
 
 
 def occupy_closed_streams() -> None:
-    """Open the null device in place of a closed stdin, stdout or stderr, or another file would get its descriptor."""
+    """Open the null device in place of a closed stdin, stdout or stderr, or another file would get its descriptor.
+
+    None of them can be named as an output, nor can other descriptors that the process opens itself.
+    """
+    trust_only_inherited_descriptors()
     for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
@@ -97,6 +102,11 @@ def allocate_sparingly() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with suppress(AttributeError, OSError):  # not every C library has mallopt
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def expect_no_semaphores() -> None:
+    """Keep joblib from warning where there is no /dev/shm for semaphores, which only its processes need."""
+    warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode")
 
 
 def collect_rarely() -> None:

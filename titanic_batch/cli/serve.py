@@ -11,7 +11,7 @@ import typer
 from titanic_batch.cli.console import announce, say
 from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
 from titanic_batch.cli.process import on_signals
-from titanic_batch.errors import InputError, UsageError
+from titanic_batch.errors import InputError, UsageError, reason_of
 from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _fit_token(file: str | None) -> str:
             with open(file, encoding="utf-8") as opened:
                 token = opened.read()
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            why = reason_of(error) if isinstance(error, OSError) else "it is not UTF-8"
             raise InputError(f"the token file {file} can't be read ({why}).") from None
     if not token.strip():
         raise UsageError("--allow-fit needs a token: set TITANIC_FIT_TOKEN, or name a file by --fit-token-file.")

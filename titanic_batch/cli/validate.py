@@ -43,6 +43,8 @@ def validate(
     from titanic_batch import api
     from titanic_batch.cli import validation_report
     from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
+    from titanic_batch.writing.publishing import check_creatable
+    from titanic_batch.writing.streams import STDOUT
 
     contract = LABELLED_CONTRACT if labelled else CONTRACT
     if print_schema:
@@ -51,6 +53,7 @@ def validate(
     one_of(validation_report.FORMATS, report_format, "--format")
     if not inputs:
         raise UsageError("nothing to validate: name a file, a folder, or - for stdin.")
+    check_creatable(output or STDOUT)
     with row_progress() as progress:
         report = api.validate_file(
             inputs,

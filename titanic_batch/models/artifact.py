@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from titanic_batch.errors import ModelError, UsageError
+from titanic_batch.errors import ModelError, TransferError, UsageError, may_pass, reason_of
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
 
 DEFAULT_MODEL = "model.skops"
@@ -75,6 +75,8 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         The file is missing, damaged, no model, of another version of the format, or not the pinned one.
     UsageError
         Its suffix is neither ``.skops`` nor ``.joblib``.
+    TransferError
+        It can't be read at the moment.
     """
     file_format = model_format(name)
     if os.path.exists(name) and not os.path.isfile(name):
@@ -83,7 +85,9 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         with open(name, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise ModelError(f"the model {name} can't be read ({error.strerror}): check its name.") from None
+        if may_pass(error):
+            raise TransferError(f"the model {name} can't be read ({reason_of(error)}): try again.") from None
+        raise ModelError(f"the model {name} can't be read ({reason_of(error)}): check its name.") from None
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")

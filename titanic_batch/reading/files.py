@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from titanic_batch.errors import DataError, InputError, TransferError
+from titanic_batch.errors import DataError, InputError, TransferError, may_pass, reason_of
 from titanic_batch.reading.limits import start_thread
 
 _CHUNK_BYTES = 2**20
@@ -35,10 +35,17 @@ def state_of(file: str | int) -> FileState | None:
     """Return the state of a regular file, given its name or an open descriptor of it.
 
     None is returned if it is a pipe or a device, or does not exist.
+
+    Raises
+    ------
+    TransferError
+        It can't be told at the moment.
     """
     try:
         status = os.stat(file)
-    except OSError:
+    except OSError as error:
+        if may_pass(error):  # the file would be taken for a pipe, which can't change
+            raise TransferError(f"{file} can't be opened ({reason_of(error)}): try again.") from None
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -56,7 +63,7 @@ def open_file(name: str) -> io.BufferedReader:
     try:
         return open(name, "rb")
     except OSError as error:
-        raise InputError(f"{name} can't be opened ({error.strerror}).") from None
+        raise InputError(f"{name} can't be opened ({reason_of(error)}).") from None
 
 
 class CountingReader(io.RawIOBase):
@@ -185,7 +192,7 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
             f"the machine has no room for a thread to read {name}: allow more processes or memory, and try again."
         )
     if isinstance(error, OSError) and error.errno is not None:
-        return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
+        return TransferError(f"reading {name} failed midway ({reason_of(error)}): try again.")
     if isinstance(error, pa.ArrowNotImplementedError):  # such as 128-bit integers
         return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")

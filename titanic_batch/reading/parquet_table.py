@@ -11,7 +11,7 @@ from contextlib import ExitStack, nullcontext
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from titanic_batch.errors import DataError
+from titanic_batch.errors import DataError, InputError
 from titanic_batch.reading.blocks import Block
 from titanic_batch.reading.files import CountingReader, FileDigest, open_file, reading_from
 from titanic_batch.reading.input_table import InputTable
@@ -67,7 +67,12 @@ class ParquetTable(InputTable):
 
     def _spool(self, stack: ExitStack, *, digest: bool) -> str:
         """Copy the stream to an unnamed file, which disappears with the process, and return a path that opens it."""
-        spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        try:
+            spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        except FileNotFoundError:
+            raise InputError(
+                f"{self.source.name} needs a folder for temporary files: set TMPDIR to one that has space."
+            ) from None
         with nullcontext(self.source.stream) if self.source.stream else open_file(self.source.name) as stream:
             self._bytes = CountingReader(stream, digest=digest)
             shutil.copyfileobj(self._bytes, spool)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from titanic_batch.errors import InputError, UsageError
+from titanic_batch.errors import InputError, UsageError, reason_of
 from titanic_batch.reading.formats import FORMATS, STDIN, Format, format_of
 
 
@@ -86,7 +86,7 @@ def _files_in(folder: str, input_format: Format | None) -> list[str]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise InputError(f"{folder} can't be listed ({error.strerror}).") from None
+        raise InputError(f"{folder} can't be listed ({reason_of(error)}).") from None
     found = [
         os.path.join(folder, name)
         for name in names

@@ -66,6 +66,7 @@ def score(
     report = report or RunReport()
     report.begin(sources)
     columns.require_distinct_names()
+    columns.drift()  # forgets the rows of a run that failed
     if options.detailed:
         report.predictions = Distribution()
     with ExitStack() as stack:

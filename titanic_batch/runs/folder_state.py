@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from titanic_batch.errors import OutputError
-from titanic_batch.writing.publishing import Publication
+from titanic_batch.errors import OutputBusyError, OutputError, TransferError
+from titanic_batch.writing.publishing import Publication, check_creatable
 
 NAME = "_state.json"
 FORMAT = "titanic-batch folder"
@@ -49,15 +51,17 @@ class FolderState:
 
     Raises
     ------
-    OutputError
-        The path exists and is not a file.
+    OutputError, TransferError
+        The path exists and is not a file, or the file can't be created or replaced.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._path = os.path.join(folder, NAME)
-        if os.path.exists(self._path) and not os.path.isfile(self._path):  # reading a named pipe would block
-            raise OutputError(f"{self._path} is no file: it would tell what is done, so remove what is there.")
+        with suppress(OSError):
+            if not stat.S_ISREG(os.stat(self._path).st_mode):  # reading a named pipe would block
+                raise OutputError(f"{self._path} is no file: it would tell what is done, so remove what is there.")
+        check_creatable(self._path)
         self._entries = _read(self._path)
         self._unsaved: dict[str, Entry] = {}
         self._saved_at = time.monotonic()
@@ -80,10 +84,12 @@ class FolderState:
         return entry if is_current else None
 
     def note(self, name: str, entry: Entry) -> None:
-        """Add the entry of an output. Every few seconds this calls `save`, and raises as it does."""
+        """Add the entry of an output, and every few seconds try to `save`: a failure only matters at the end."""
         self._unsaved[name] = entry
         if time.monotonic() - self._saved_at > _SAVE_SECONDS:
-            self.save()
+            with suppress(OutputBusyError, OutputError, TransferError):
+                self.save()
+            self._saved_at = time.monotonic()
 
     def save(self) -> None:
         """Write the entries that are not saved yet.
@@ -96,7 +102,7 @@ class FolderState:
             return
         with Publication(_WAIT_SECONDS) as publication:
             output = publication.add(self._path)
-            entries = _read(self._path) | self._unsaved
+            entries = self._entries | _read(self._path) | self._unsaved
             content = {
                 "format": FORMAT,
                 "version": FORMAT_VERSION,

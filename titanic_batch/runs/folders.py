@@ -24,6 +24,7 @@ from titanic_batch.runs.folder_state import Entry, FolderState, recipe_of
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.runs.report import InputFile, RunReport
 from titanic_batch.writing import stopping
+from titanic_batch.writing.file_names import real_path
 from titanic_batch.writing.predictions import PredictedColumns
 from titanic_batch.writing.publishing import make_folder, remove_leftovers
 from titanic_batch.writing.streams import is_stream
@@ -47,6 +48,11 @@ class FolderItem:
     report: RunReport = field(default_factory=RunReport)
     error: TitanicError | None = None
     skipped: bool = False
+
+    @property
+    def places(self) -> tuple[str, str]:
+        """The folders of the output and the rejects."""
+        return os.path.dirname(self.output), os.path.dirname(self.rejects)
 
     @property
     def failure(self) -> str | None:
@@ -93,28 +99,30 @@ def check_places(items: Sequence[FolderItem], folder: str, also_written: Sequenc
     UsageError
         A file would be written twice, an output would be outside the folder, or an input is inside it or would be
         overwritten.
+    OutputError
+        A name is relative, and there is no working directory.
     """
-    written: dict[str, str] = {os.path.realpath(os.path.join(folder, STATE)): "the state of the folder"}
+    written: dict[str, str] = {real_path(os.path.join(folder, STATE)): "the state of the folder"}
     for item in items:
         for name in (item.output, item.rejects):
-            place = os.path.realpath(name)
+            place = real_path(name)
             if place in written:
                 raise UsageError(
                     f"{name} would be written twice, for {written[place]} and {item.source.name}: "
                     "name each input once, or score them into different folders."
                 )
             written[place] = item.source.name
-    inside = os.path.join(os.path.realpath(folder), "")
+    inside = os.path.join(real_path(folder), "")
     for item in items:
         source = item.source.name
         if os.path.normpath(item.name).split(os.sep)[0] == os.pardir:
             raise UsageError(f"{source} has no place below {folder}: name the folder that it is in.")
-        if (place := os.path.realpath(source)).startswith(inside):
+        if (place := real_path(source)).startswith(inside):
             raise UsageError(f"{source} is an input and lies in the output folder: name another folder.")
         if place in written:
             raise UsageError(f"{source} is an input and would be overwritten: name another folder.")
     for other in also_written:
-        if os.path.realpath(other) in written:
+        if real_path(other) in written:
             raise UsageError(f"{other} is named for two outputs: name another file for one of them.")
 
 
@@ -139,15 +147,15 @@ def score_each(
     Raises
     ------
     OutputError
-        The folder can't be created.
+        The folder can't be created, or its state.
     OutputBusyError, TransferError
         The state of the folder can't be saved.
     UsageError
         The output contains a column to keep anyway.
     """
     columns.require_distinct_names()
-    for place in sorted({folder, *(os.path.dirname(name) for item in items for name in (item.output, item.rejects))}):
-        make_folder(place)
+    make_folder(folder)
+    for place in {folder, *(place for item in items for place in item.places)}:
         remove_leftovers(place)
     state = FolderState(folder)
     rows = 0
@@ -171,6 +179,8 @@ def score_each(
 def _score(item: FolderItem, columns: PredictedColumns, options: RunOptions) -> None:
     target = Target(item.output, item.format, item.rejects, rejects_if_any=True)
     try:
+        for place in item.places:
+            make_folder(place)
         score([item.source], target, columns, options, item.report)
     except (DataError, InputError, OutputBusyError, OutputError, TransferError) as error:
         item.error = error

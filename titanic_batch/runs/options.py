@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -25,6 +26,7 @@ DATA = "What the data must be"
 MANY_FILES = "Many files, many runs"
 REPORT_FILES = "Reports for people and machines"
 
+_JOBLIB_VARIABLES = {"LOKY_MAX_CPU_COUNT": 1, "LOKY_MAX_DEPTH": 0, "JOBLIB_MULTIPROCESSING": 0}
 _MAX_JOBS = 512  # more threads only use more memory, and far more can't be started
 
 Word = TypeVar("Word", bound=str)
@@ -134,6 +136,24 @@ def file_name(name: str, option: str) -> str:
     if not name:
         raise UsageError(f"{option} is followed by an empty name: give one, or leave the option out.")
     return name
+
+
+def require_joblib_variables() -> None:
+    """Check the variables that joblib, and scikit-learn with it, converts to numbers, and fails if it can't.
+
+    Raises
+    ------
+    UsageError
+        One is no number, or too small.
+    """
+    for name, least in _JOBLIB_VARIABLES.items():
+        value = os.environ.get(name, str(least))
+        try:
+            valid = int(value) >= least
+        except ValueError:
+            valid = False
+        if not valid:
+            raise UsageError(f"{name} is {value or 'empty'}: it is a number, {least} or more, so mend it or unset it.")
 
 
 def _reject_limit(text: str, option: str) -> RejectLimit:
@@ -297,6 +317,7 @@ class RunOptions:
         """Number of threads: ``jobs``, or the number of cores that this process may use."""
         if self.jobs is not None:
             return self.jobs
+        require_joblib_variables()
         from joblib import cpu_count
 
         return int(cpu_count())

@@ -22,7 +22,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
-from titanic_batch.errors import OutputError
+from titanic_batch.errors import OutputError, reason_of
 from titanic_batch.server.media import PROBLEM
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Server:
                 self._listeners[-1].accept_connections()
         except (OSError, ValueError) as error:
             self._close()
-            why = error.strerror if isinstance(error, OSError) else "no such address"
+            why = reason_of(error) if isinstance(error, OSError) else "no such address"
             raise OutputError(f"{host}:{port} can't be listened on ({why}): choose another --host or --port.") from None
 
     @property

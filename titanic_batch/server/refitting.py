@@ -20,6 +20,7 @@ from titanic_batch.server.bodies import table_from_body
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
 from titanic_batch.server.served_model import rejects_table
+from titanic_batch.writing.publishing import check_creatable
 
 DEFAULT_MARGIN = 0.02
 
@@ -100,6 +101,7 @@ class Refitter:
         if rejected:
             return Refit(rows, rejected, rejects)
         frame = frame_of_rows((block.output for block in blocks), LABELLED_CONTRACT)
+        check_creatable(holder.path)
         model, evaluation = fit_and_evaluate(frame)
         present_accuracy = _accuracy_of(present)
         taken = evaluation.accuracy >= present_accuracy - self._margin

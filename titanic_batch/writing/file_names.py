@@ -7,13 +7,30 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from titanic_batch.errors import UsageError
+from titanic_batch.errors import OutputError, UsageError, reason_of
 from titanic_batch.writing.streams import STDOUT, is_stream
 
 
 def is_folder(output: str) -> bool:
     """Return whether an output is a folder, which receives one file of predictions per input."""
     return output.endswith(os.sep) or os.path.isdir(output)
+
+
+def real_path(output: str) -> str:
+    """Return the path of an output without links.
+
+    Raises
+    ------
+    OutputError
+        The path is relative to a working directory that does not exist.
+    """
+    try:
+        return os.path.realpath(output)
+    except OSError as error:
+        raise OutputError(
+            f"{output} can't be created, because the working directory can't be told ({reason_of(error)}): "
+            "change to one that exists, or give the whole path."
+        ) from None
 
 
 def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
@@ -23,12 +40,14 @@ def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None])
     ------
     UsageError
         A file would be overwritten or written twice.
+    OutputError
+        A name is relative, and there is no working directory.
     """
     given = [name for name in outputs if name is not None]
     if given.count(STDOUT) > 1:
         raise UsageError("- (stdout) is named for two outputs: name a file for one of them.")
     named = [name for name in given if name != STDOUT and not is_stream(name)]
-    paths = [os.path.realpath(name) for name in named]
+    paths = [real_path(name) for name in named]
     read = _input_files(inputs)
     for name, path in zip(named, paths, strict=True):
         if path in read:

@@ -1,22 +1,20 @@
 """Atomic publication of output files.
 
 Each file is written under a hidden name next to its target, flushed, fsynced and renamed over the target. Then its
-folder is fsynced. A reader sees either the complete old file or the complete new one. The hidden file is locked while
-it is written. The lock prevents two runs from writing the same output, and is released when its process ends. A file
-left behind by a killed run has the hidden name that the next run uses, so the next run overwrites it.
+folder is fsynced. A reader sees either the complete old file or the complete new one. Files that belong together are
+published one directly after the other, and no signal stops the process in between.
 
-Files that belong together are published one directly after the other, and no signal stops the process in between.
+What was renamed is published, and nothing that fails afterwards is an error, such as in a folder that can't be fsynced.
+What can't be renamed is found before any work is done, as far as the system tells.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import threading
@@ -26,17 +24,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from titanic_batch.errors import OutputBusyError, OutputError, TransferError
-from titanic_batch.writing import stopping
-from titanic_batch.writing.streams import STDOUT, is_stream, open_descriptor
+from titanic_batch.errors import OutputBusyError, OutputError, may_pass, reason_of
+from titanic_batch.writing import hidden_file, stopping
+from titanic_batch.writing.faults import create_error, write_error
+from titanic_batch.writing.file_names import real_path
+from titanic_batch.writing.hidden_file import HiddenFile
+from titanic_batch.writing.replacing import require_replaceable
+from titanic_batch.writing.streams import STDOUT, is_pipe_or_device, open_descriptor, require_writable
 
 PRIVATE = 0o600
 _DEFAULT_MODE = 0o666  # restricted by the umask
 _SPOOLED_BYTES = 2**20
 _POLL_SECONDS = 0.05
 _MIN_WAIT_SECONDS = 0.2  # a process that only cleans up or checks locks a file for a moment
-_SUFFIX = ".partial"
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 _unpublished: set[Output] = set()
 _creation_lock = threading.RLock()
@@ -57,7 +58,8 @@ class Output:
     Attributes
     ----------
     file : io.RawIOBase
-        The stream to write the content to. If writing fails, it raises a `TransferError` that names this output.
+        The stream to write the content to. If writing fails, it raises an `OutputError` or a `TransferError`
+        that names this output.
     name : str
         Name of the output in messages.
     is_stream : bool
@@ -75,84 +77,79 @@ class Output:
         OutputBusyError
             Another run is still writing the target.
         OutputError
-            The file can't be created.
+            The file can't be created, or can't be replaced.
         TransferError
-            The disk is full.
+            It can't be created at the moment, such as on a full disk.
         """
         self.name = "stdout" if target == STDOUT else target
-        self.is_stream = target == STDOUT or is_stream(target)
-        self._hidden: str | None = None
+        self._target = target
+        self._hidden: HiddenFile | None = None
         self._withdrawn = False
-        if self.is_stream:
-            self._target = target
+        with self._creating():
             self._descriptor = open_descriptor(target, self.name)
-            # Small outputs stay in memory, because there may be no folder for temporary files. Closed by publish() or
-            # discard().
-            self._content = cast(io.BufferedRandom, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
-        else:
-            self._target = os.path.realpath(target)
-            if os.path.isdir(self._target):
-                raise OutputError(f"{self.name} is a folder: name a file.")
-            folder, name = os.path.split(self._target)
-            deadline = time.monotonic() + max(wait, _MIN_WAIT_SECONDS)
-            while not self._lock(os.path.join(folder, f".{name}{_SUFFIX}"), mode):
-                if time.monotonic() >= deadline:
-                    raise OutputBusyError(f"{self.name} is being written by another run: try again later.")
-                time.sleep(_POLL_SECONDS)
+            self.is_stream = self._descriptor is not None or is_pipe_or_device(target)
+            if self.is_stream:
+                if self._descriptor is None:
+                    require_writable(target, self.name)
+                # Small outputs stay in memory, because there may be no folder for temporary files. Closed by publish()
+                # or discard().
+                self._content = cast(io.BufferedRandom, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
+            else:
+                self._target = real_path(target)
+                if os.path.isdir(self._target):
+                    raise OutputError(f"{self.name} is a folder: name a file.")
+                self.require_replaceable()
+                self._lock(mode, wait)
         self.file = _Content(self._content, self.name)
 
-    def _lock(self, hidden: str, mode: int) -> bool:
-        """Create, lock and empty the hidden file. Return False if another run has locked it."""
-        with stopping.delayed(), _creation_lock, self._creating():
-            while True:
-                descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # The run that had the lock may have renamed or removed the file after we opened it.
-                    if _is_at(descriptor, hidden):
-                        self._content = os.fdopen(os.dup(descriptor), "w+b")
-                        self._hidden = hidden
-                        _unpublished.add(self)
-                        self._clear(mode)
-                        return True
-                except BlockingIOError:
-                    return False
-                finally:
-                    os.close(descriptor)
+    def require_replaceable(self) -> None:
+        """Check that the target can still be replaced or removed, if it is a file.
 
-    def _clear(self, mode: int) -> None:
-        """Empty the hidden file and restrict its mode: a killed run may have left content and a less strict mode."""
-        try:
-            os.ftruncate(self._content.fileno(), 0)
-            if (current := stat.S_IMODE(os.fstat(self._content.fileno()).st_mode)) & ~mode:
-                os.fchmod(self._content.fileno(), current & mode)
-        except OSError:
-            self.discard()
-            raise
+        Raises
+        ------
+        OutputError
+            It can't.
+        """
+        if not self.is_stream:
+            require_replaceable(self._target, self.name)
+
+    def _lock(self, mode: int, wait: float) -> None:
+        """Create and lock the hidden file. If another run has locked it, wait for at most ``wait`` seconds."""
+        deadline = time.monotonic() + max(wait, _MIN_WAIT_SECONDS)
+        while True:
+            with stopping.delayed(), _creation_lock:
+                self._hidden = hidden_file.create(self._target, mode)
+                if self._hidden is not None:
+                    self._content = self._hidden.content
+                    _unpublished.add(self)
+                    return
+            if time.monotonic() >= deadline:
+                raise OutputBusyError(f"{self.name} is being written by another run: try again later.")
+            time.sleep(_POLL_SECONDS)
 
     @contextmanager
     def _creating(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if error.errno in _DISK_FULL:
-                raise _write_error(self.name, error) from None
-            folder = os.path.dirname(self.name)
-            hint = f": make the folder {folder} first" if error.errno == errno.ENOENT and folder else ""
-            raise OutputError(f"{self.name} can't be created ({error.strerror}){hint}.") from None
+            raise create_error(self.name, error) from None
 
     def finish(self) -> None:
         """Flush the content to disk, so that only the rename is left.
 
         Raises
         ------
-        TransferError
+        OutputError, TransferError
             Writing failed.
         """
         with _writing(self.name):
             self._content.flush()
             if not self.is_stream and not self._withdrawn:
-                os.fsync(self._content.fileno())
+                try:
+                    os.fsync(self._content.fileno())
+                except OSError as error:
+                    if error.errno not in _NO_SYNC:  # some file systems have no such thing
+                        raise
 
     def describe(self, *, digest: bool) -> PublishedFile:
         """Return the name and size of the finished file, and its SHA-256 if ``digest`` is true."""
@@ -174,11 +171,11 @@ class Output:
         return self._withdrawn
 
     def publish(self) -> None:
-        """Publish the file, which must be finished.
+        """Publish the file, which must be finished. Whatever fails after the rename is ignored.
 
         Raises
         ------
-        TransferError
+        OutputError, TransferError
             Writing, renaming or removing failed.
         """
         with _writing(self.name):
@@ -188,13 +185,10 @@ class Output:
                 with suppress(FileNotFoundError):
                     os.unlink(self._target)
                     _sync_folder(os.path.dirname(self._target))
-                self.discard()
             else:
-                os.rename(self._hidden, self._target)
-                self._hidden = None
-                _unpublished.discard(self)
+                os.rename(self._hidden.path, self._target)
                 _sync_folder(os.path.dirname(self._target))
-            self._content.close()
+        self.discard()
 
     def _write_stream(self) -> None:
         self._content.seek(0)
@@ -202,20 +196,17 @@ class Output:
             shutil.copyfileobj(self._content, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
-            target = self._target if self._descriptor is None else os.dup(self._descriptor)
-            with open(target, "wb") as stream:
+            target = self._target if self._descriptor is None else self._descriptor
+            with open(target, "wb", closefd=self._descriptor is None) as stream:
                 shutil.copyfileobj(self._content, stream)
 
     def discard(self) -> None:
-        """Remove the hidden file. Does nothing after `publish`."""
+        """Remove the hidden file. After `publish`, there is none."""
         if self._hidden is not None:
-            # While we have the lock, no other run can use the hidden name, so the file is either ours or gone.
-            with suppress(OSError, ValueError):
-                if _is_at(self._content.fileno(), self._hidden):
-                    os.unlink(self._hidden)
+            self._hidden.close()
             self._hidden = None
             _unpublished.discard(self)
-        with suppress(OSError):  # closing flushes the buffer, and the disk may be full
+        with suppress(OSError):
             self._content.close()
 
 
@@ -283,6 +274,8 @@ class Publication:
         for output in self._outputs:
             output.finish()
         files = [output.describe(digest=self._digests) for output in self._outputs]
+        for output in self._outputs:
+            output.require_replaceable()
         if files and not any(output.is_stream for output in self._outputs):
             stopping.hold()
         for file in files:
@@ -312,14 +305,12 @@ def discard_all(*, for_good: bool = False) -> None:
 
 
 def check_creatable(target: str) -> None:
-    """Check, before any work is done, that a file to be published later can be created.
+    """Check, before any work is done, that a file to be published later can be created or replaced.
 
     Raises
     ------
-    OutputError
-        The file can't be created.
-    TransferError
-        The disk is full.
+    OutputError, TransferError
+        It can't.
     """
     with suppress(OutputBusyError):  # another run is writing it, so it can be created
         Output(target).discard()
@@ -339,30 +330,38 @@ def make_folder(folder: str) -> None:
         try:
             with suppress(FileExistsError):  # another run may have created it in the meantime
                 os.mkdir(folder)
-            _sync_folder(parent or ".")
         except OSError as error:
-            raise OutputError(f"the folder {folder} can't be made ({error.strerror}).") from None
+            if may_pass(error):
+                raise write_error(f"the folder {folder}", error) from None
+            raise OutputError(f"the folder {folder} can't be made ({reason_of(error)}).") from None
         if not os.path.isdir(folder):
             raise OutputError(f"{folder} is no folder: name another.")
+        _sync_folder(parent or ".")
 
 
 def remove_leftovers(folder: str) -> None:
-    """Remove the files that killed runs left in a folder, but none that another run is writing."""
-    for name in os.listdir(folder):
-        if name.startswith(".") and name.endswith(_SUFFIX):
-            with suppress(OutputBusyError, OutputError):
-                Output(os.path.join(folder, name[1 : -len(_SUFFIX)])).discard()
+    """Remove the files that killed runs left in a folder, but none that another run is writing.
+
+    There is nothing to remove in a folder that can't be listed, or does not exist.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(".") and name.endswith(hidden_file.SUFFIX):
+                hidden_file.remove_leftover(os.path.join(folder, name))
 
 
 @contextmanager
 def _writing(name: str) -> Iterator[None]:
-    """Replace an OSError raised while ``name`` is written by a `TransferError`, except for a broken pipe."""
+    """Replace an OSError raised while ``name`` is written by the exception that `write_error` returns.
+
+    A broken pipe is left as it is.
+    """
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _write_error(name, error) from None
+        raise write_error(name, error) from None
 
 
 def append_text(name: str, text: str) -> None:
@@ -370,29 +369,18 @@ def append_text(name: str, text: str) -> None:
 
     Raises
     ------
-    TransferError
+    OutputError, TransferError
         Writing failed.
     """
     with _writing(name), open(name, "a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
 
 
-def _write_error(name: str, error: OSError) -> TransferError:
-    hint = "free some space" if error.errno in _DISK_FULL else "see to the disk"
-    return TransferError(f"writing {name} failed ({error.strerror or 'I/O error'}): {hint} and try again.")
-
-
-def _is_at(descriptor: int, path: str) -> bool:
-    """Return whether an open file is the file at a path."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
-
-
 def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Flush a folder to disk, if it can be read and its file system has such a thing."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from titanic_batch.errors import TransferError
+from titanic_batch.errors import OutputError, TransferError
 from titanic_batch.reading.escapes import unescape
 from titanic_batch.reading.formats import COMPRESSION, Format
 
@@ -51,7 +51,7 @@ class TableWriter:
 
     def __exit__(self, *_: object) -> None:
         # Otherwise Arrow's writers would write to the file again when they are garbage-collected.
-        with suppress(TransferError, OSError, ValueError):
+        with suppress(OutputError, TransferError, OSError, ValueError):
             self.close()
 
 
