@@ -107,6 +107,7 @@ def test_json_gives_everything_for_machines(titanic: Titanic) -> None:
         "failure": "10 of 11 rows rejected, 0 allowed "
         "(out_of_range Age: 7, not_allowed Sex: 2, type Age: 1, wrong_field_count row: 1)",
         "sources": ["bad.csv"],
+        "passed_over": [],
         "rows": 11,
         "accepted": 1,
         "rejected": 10,

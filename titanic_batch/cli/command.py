@@ -62,6 +62,7 @@ def main() -> None:
     process.occupy_closed_streams()
     process.allocate_sparingly()
     process.collect_rarely()
+    process.import_no_hypothesis()
     if not os.environ.get("COLUMNS", "80").strip("0"):
         del os.environ["COLUMNS"]  # rich would wrap all output to a width of 0, and print nothing
     stopping.release()

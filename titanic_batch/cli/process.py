@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
+from typing import cast
 
 from titanic_batch.cli.endings import STOPPED_BY, leave
 
@@ -71,6 +73,14 @@ def allocate_sparingly() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with suppress(AttributeError, OSError):  # not every C library has mallopt
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def import_no_hypothesis() -> None:
+    """Hide Hypothesis, which pandera imports where it is installed, from the imports of this process.
+
+    Nothing here uses it, and its import fails in a working directory that does not exist.
+    """
+    sys.modules["hypothesis"] = cast(ModuleType, None)
 
 
 def collect_rarely() -> None:

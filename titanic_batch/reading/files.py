@@ -15,7 +15,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from titanic_batch.errors import DataError, InputError, TransferError
+from titanic_batch.errors import DataError, TransferError
+from titanic_batch.reading.paths import opening_error
 
 _CHUNK_BYTES = 2**20
 
@@ -46,13 +47,13 @@ def open_file(name: str) -> io.BufferedReader:
 
     Raises
     ------
-    InputError
+    InputError, TransferError
         The file can't be opened.
     """
     try:
         return open(name, "rb")
     except OSError as error:
-        raise InputError(f"{name} can't be opened ({error.strerror}).") from None
+        raise opening_error(name, error) from None
 
 
 class CountingReader(io.RawIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ from titanic_batch.errors import (
     UsageError,
 )
 from titanic_batch.reading.formats import FORMATS, Format
+from titanic_batch.reading.paths import opening_error
 from titanic_batch.reading.sources import Source
 from titanic_batch.runs.batch import Target, score
 from titanic_batch.runs.folder_state import NAME as STATE
@@ -24,6 +26,7 @@ from titanic_batch.runs.folder_state import Entry, FolderState, recipe_of
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.runs.report import InputFile, RunReport
 from titanic_batch.writing import stopping
+from titanic_batch.writing.file_names import real_path
 from titanic_batch.writing.predictions import PredictedColumns
 from titanic_batch.writing.publishing import make_folder, remove_leftovers
 from titanic_batch.writing.streams import is_stream
@@ -94,33 +97,50 @@ def check_places(items: Sequence[FolderItem], folder: str, also_written: Sequenc
         A file would be written twice, an output would be outside the folder, or an input is inside it or would be
         overwritten.
     """
-    written: dict[str, str] = {os.path.realpath(os.path.join(folder, STATE)): "the state of the folder"}
+    written: dict[str, str] = {real_path(os.path.join(folder, STATE)): "the state of the folder"}
     for item in items:
         for name in (item.output, item.rejects):
-            place = os.path.realpath(name)
+            place = real_path(name)
             if place in written:
                 raise UsageError(
                     f"{name} would be written twice, for {written[place]} and {item.source.name}: "
                     "name each input once, or score them into different folders."
                 )
             written[place] = item.source.name
-    inside = os.path.join(os.path.realpath(folder), "")
+    inside = os.path.join(real_path(folder), "")
     for item in items:
         source = item.source.name
         if os.path.normpath(item.name).split(os.sep)[0] == os.pardir:
             raise UsageError(f"{source} has no place below {folder}: name the folder that it is in.")
-        if (place := os.path.realpath(source)).startswith(inside):
+        if (place := real_path(source)).startswith(inside):
             raise UsageError(f"{source} is an input and lies in the output folder: name another folder.")
         if place in written:
             raise UsageError(f"{source} is an input and would be overwritten: name another folder.")
     for other in also_written:
-        if os.path.realpath(other) in written:
+        if real_path(other) in written:
             raise UsageError(f"{other} is named for two outputs: name another file for one of them.")
 
 
 def input_sizes(items: Sequence[FolderItem]) -> list[int]:
-    """Return the sizes of the inputs in bytes; 0 for pipes, and for missing files, which raise when they are read."""
-    return [os.path.getsize(item.source.name) if os.path.isfile(item.source.name) else 0 for item in items]
+    """Return the sizes of the inputs in bytes; 0 for pipes, and for files that can't be opened.
+
+    Raises
+    ------
+    TransferError
+        A size can't be told, and trying again may help.
+    """
+    return [_size_of(item.source.name) for item in items]
+
+
+def _size_of(name: str) -> int:
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        failure = opening_error(name, error)
+        if isinstance(failure, TransferError):  # another shard may see the size, and share out the inputs otherwise
+            raise failure from None
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def score_each(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from titanic_batch.errors import UsageError
+from titanic_batch.errors import OutputError, UsageError
 from titanic_batch.writing.streams import STDOUT, is_stream
 
 
@@ -16,32 +15,61 @@ def is_folder(output: str) -> bool:
     return output.endswith(os.sep) or os.path.isdir(output)
 
 
-def require_distinct_files(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
-    """Check that no output is also an input or another output.
+def real_path(output: str) -> str:
+    """Return the path of an output without links.
 
     Raises
     ------
+    OutputError
+        The path is relative to a working directory that does not exist.
+    """
+    try:
+        return os.path.realpath(output)
+    except OSError as error:
+        raise OutputError(
+            f"{output} can't be created, because the working directory can't be told ({error.strerror}): "
+            "change to one that exists, or give the whole path."
+        ) from None
+
+
+def require_distinct_files(read: Iterable[str], written: Sequence[str | None]) -> None:
+    """Check that no file that is written is also read, or written as something else.
+
+    Raises
+    ------
+    OutputError
+        As `real_path`.
     UsageError
         A file would be overwritten or written twice.
     """
-    given = [name for name in outputs if name is not None]
+    given = [name for name in written if name is not None]
     if given.count(STDOUT) > 1:
         raise UsageError("- (stdout) is named for two outputs: name a file for one of them.")
     named = [name for name in given if name != STDOUT and not is_stream(name)]
-    paths = [os.path.realpath(name) for name in named]
-    read = _input_files(inputs)
+    paths = [real_path(name) for name in named]
+    overwritten = _paths_that_are_read(paths, read)
     for name, path in zip(named, paths, strict=True):
-        if path in read:
+        if path in overwritten:
             raise UsageError(f"{name} is an input and would be overwritten: name another output.")
         if paths.count(path) > 1:
             raise UsageError(f"{name} is named for two outputs: name another file for one of them.")
 
 
-def _input_files(inputs: Sequence[str]) -> set[str]:
-    """Return the real paths of all existing files that the inputs may refer to."""
-    found = [name for given in inputs for name in (given, *glob.glob(given, recursive=True))]
-    for given in inputs:
-        if os.path.isdir(given):
-            with suppress(OSError):
-                found += [os.path.join(given, name) for name in os.listdir(given)]
-    return {os.path.realpath(name) for name in found if os.path.isfile(name)}
+def _paths_that_are_read(paths: Sequence[str], read: Iterable[str]) -> set[str]:
+    """Return those of the real paths at which there is a file that is read."""
+    existing = {_identity(path) for path in paths} - {None}
+    found = set()
+    for name in read if existing else ():
+        # The same file may have several paths, of which only one is overwritten. To find a real path takes long.
+        if (identity := _identity(name)) is None or identity in existing:
+            with suppress(OSError):  # it is relative to a working directory that does not exist
+                found.add(os.path.realpath(name))
+    return found.intersection(paths)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
