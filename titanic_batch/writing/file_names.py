@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from titanic_batch.errors import OutputError, UsageError
+from titanic_batch.errors import OutputError, TransferError, UsageError
+from titanic_batch.reading.paths import opening_error
 from titanic_batch.writing.streams import STDOUT, is_stream
 
 
 def is_folder(output: str) -> bool:
-    """Return whether an output is a folder, which receives one file of predictions per input."""
-    return output.endswith(os.sep) or os.path.isdir(output)
+    """Return whether an output is a folder, which receives one file of predictions per input.
+
+    Raises
+    ------
+    TransferError
+        That can't be told, and trying again may help.
+    """
+    if output.endswith(os.sep):
+        return True
+    try:
+        return stat.S_ISDIR(os.stat(output).st_mode)
+    except OSError as error:
+        if isinstance(failure := opening_error(output, error), TransferError):
+            raise failure from None
+        return False  # creating it says why it can't be
 
 
 def real_path(output: str) -> str:
