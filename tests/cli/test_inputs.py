@@ -80,7 +80,8 @@ def test_a_folder_without_a_file_to_read_names_what_it_holds(titanic: Titanic, t
             66,
             f"in holds no file to read (.csv, .csv.gz, .csv.zst, .parquet); 2 files passed over: {held}.",
         )
-    assert names_in(tmp_path) == ["in", "r.json"]
+    assert names_in(tmp_path) == ["in", "out", "r.json"]
+    assert names_in(Path("out")) == []
     assert [file["name"] for file in json.loads(Path("r.json").read_text())["passed_over"]] == [
         "in/a.csv.bz2",
         "in/b.csv.bz2",
@@ -113,7 +114,8 @@ def test_a_link_that_leads_nowhere_leaves_the_other_inputs_of_a_folder(titanic: 
 def test_a_link_that_may_have_led_to_a_folder_fails_a_run(titanic: Titanic, tmp_path: Path, output: str) -> None:
     Path("in/today").symlink_to("gone")
     assert_fails(titanic("score", "in/**/*.csv", "-o", output), 66, f"in/today {NOWHERE}")
-    assert names_in(tmp_path) == ["in"]
+    assert not list(tmp_path.glob("*.csv"))
+    assert not list(tmp_path.glob("out/*"))
     assert is_silent(titanic("score", "in/*.csv", "-o", output)), "it does not match"
 
 

@@ -78,8 +78,6 @@ def score(
     record = RunRecord(output, report=report, metrics=metrics, began=began)
     record.passed_over = found.passed_over
     with recorded(record):
-        say_passed_over(found)
-        found.require_all()
         from titanic_batch import api
         from titanic_batch.models.model import resolve_model
         from titanic_batch.passenger.schema import CONTRACT
@@ -94,6 +92,7 @@ def score(
         elif options.resume or options.shard is not None:
             raise UsageError("--resume and --shard need a folder as the output: end its name with /.")
         record.check_creatable()
+        say_passed_over(found)
         loaded = resolve_model(model, model_sha256)
         announce(loaded)
         record.loaded(loaded.source, loaded.sha256)
