@@ -25,7 +25,7 @@ from titanic_batch.cli import validation_report  # noqa: F401  # only imported, 
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.reading.sources import find_sources
+from titanic_batch.reading.sources import find_inputs
 from titanic_batch.runs import folders, prometheus  # noqa: F401  # likewise
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions
@@ -141,7 +141,7 @@ def fail_each(top: Path) -> None:
     os.environ["TITANIC_MODEL"] = str(top / "model.skops")
     Model(n_estimators=3).fit(packaged_rows()).save(os.environ["TITANIC_MODEL"])
     write_rows(top / "in.csv", 1, 150)
-    validate(find_sources([str(top / "in.csv")]), CONTRACT, RunOptions(jobs=1))  # imports what rows need
+    validate(find_inputs([str(top / "in.csv")]).require_all(), CONTRACT, RunOptions(jobs=1))  # imports what rows need
     for command in COMMANDS:
         ground, codes = Ground(top, command), Counter[int]()
         for number in tried(ground.calls):

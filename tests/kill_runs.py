@@ -29,7 +29,7 @@ from titanic_batch.cli import command as cli
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.reading.sources import find_sources
+from titanic_batch.reading.sources import find_inputs
 from titanic_batch.runs import folders  # noqa: F401  # only imported, like Model
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions
@@ -131,7 +131,7 @@ class Ground:
         for number in range(3):
             write_rows(self._origin / "in" / f"{number}.csv", 1, 150 + number)
         # What is imported only when rows come. In this thread: a fork takes no other along.
-        validate(find_sources([str(self._origin / "in.csv")]), CONTRACT, RunOptions(jobs=1))
+        validate(find_inputs([str(self._origin / "in.csv")]).require_all(), CONTRACT, RunOptions(jobs=1))
         for command in (SINGLE, FOLDER):
             check(ended(run(self._origin, *command)) == 0, "the first run")
         write_rows(self._origin / "in.csv", 200, rows)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from titanic_batch.api import sources_and_target
 from titanic_batch.checking.contract import Contract
 from titanic_batch.reading.formats import Format
-from titanic_batch.reading.sources import find_sources
+from titanic_batch.reading.sources import find_inputs
 from titanic_batch.runs import batch
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.runs.report import RunReport
@@ -35,13 +35,12 @@ def score(
     options = inputs.options
     if output_format is not None:
         options = RunOptions(**options.given() | {"output_format": output_format})
-    sources, target = sources_and_target(inputs.names, output, options)
+    sources, target = sources_and_target(find_inputs(inputs.names, options.input_format), output, options)
     return batch.score(sources, target, columns, options, report)
 
 
 def validate(
     inputs: Inputs, contract: Contract, on_accepted: Callable[[pa.Table], None] = lambda rows: None
 ) -> RunReport:
-    return batch.validate(
-        find_sources(inputs.names, inputs.options.input_format), contract, inputs.options, on_accepted
-    )
+    sources = find_inputs(inputs.names, inputs.options.input_format).require_all()
+    return batch.validate(sources, contract, inputs.options, on_accepted)

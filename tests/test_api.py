@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,6 +17,7 @@ import titanic_batch
 from titanic_batch import Model, fit_file, score_file, score_folder, validate_file
 from titanic_batch.api import ScoreKeywords
 from titanic_batch.errors import ModelError, UsageError
+from titanic_batch.reading.sources import PassedOver
 from titanic_batch.runs.options import RejectLimit, RunOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -230,6 +232,62 @@ def test_rejects_that_would_overwrite_their_input_are_refused(tmp_path: Path, te
     with pytest.raises(UsageError, match="is an input and would be overwritten"):
         fit_file(source, tmp_path / "m.skops", rejects=source)
     assert source.read_bytes() == test_csv.read_bytes()
+
+
+def test_rejects_do_not_overwrite_the_holdout(tmp_path: Path, test_csv: Path) -> None:
+    holdout = tmp_path / "h.csv"
+    holdout.write_bytes((ROOT / "data" / "holdout.csv").read_bytes())
+    with pytest.raises(UsageError, match="is an input and would be overwritten"):
+        fit_file(None, tmp_path / "m.skops", holdout=holdout, rejects=holdout)
+
+
+def test_files_that_are_passed_over_are_in_reports(tmp_path: Path, small_model: Model, test_csv: Path) -> None:
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    (inputs / "a.csv").write_bytes(test_csv.read_bytes())
+    (inputs / "b.txt").touch()
+    expected = [PassedOver(str(inputs / "b.txt"), "unknown suffix")]
+    assert validate_file(inputs).passed_over == expected
+    assert score_file(inputs, tmp_path / "p.csv", small_model).passed_over == expected
+    told: list[PassedOver] = []
+    score_folder(inputs, tmp_path / "out", small_model, on_passed_over=told.extend)
+    assert told == expected
+    score_folder(inputs / "a.csv", tmp_path / "other", small_model, on_passed_over=lambda files: told.clear())
+    assert told == expected, "it is called only where there are any"
+    (inputs / "a.csv").write_bytes((ROOT / "data" / "train.csv").read_bytes())
+    report = fit_file(inputs, tmp_path / "m.skops", holdout=inputs, parameters={"n_estimators": 2})
+    assert report.passed_over == expected * 2
+
+
+@pytest.mark.parametrize("url", ["s3://b/k.csv", "file:///x.skops"])
+def test_a_url_is_refused_wherever_a_file_is_named(
+    small_model: Model, test_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls: list[Callable[[], object]] = [
+        lambda: score_file(url, "p.csv", small_model),
+        lambda: score_file([test_csv, url], "p.csv", small_model),
+        lambda: score_file(test_csv, url, small_model),
+        lambda: score_file(test_csv, "p.csv", url),
+        lambda: score_file(test_csv, "p.csv", small_model, rejects=url),
+        lambda: score_file(test_csv, "p.csv", small_model, also_written=[url]),
+        lambda: score_folder(url, "out", small_model),
+        lambda: score_folder(test_csv, url, small_model),
+        lambda: score_folder(test_csv, "out", url),
+        lambda: validate_file(url),
+        lambda: validate_file(test_csv, rejects=url),
+        lambda: fit_file(url, "m.skops"),
+        lambda: fit_file(None, url),
+        lambda: fit_file(None, "m.skops", holdout=url),
+        lambda: fit_file(None, "m.skops", compare=url),
+        lambda: fit_file(None, "m.skops", html=url),
+        lambda: Model.load(url),
+        lambda: small_model.save(url),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match=f"^{url.partition('/')[0]}//... is a URL"):
+            call()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keywords_are_the_options_of_a_run() -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from titanic_batch.errors import UsageError
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
-from titanic_batch.reading.formats import format_of
-from titanic_batch.reading.sources import Source, find_sources
+from titanic_batch.reading.formats import Format, format_of
+from titanic_batch.reading.paths import require_path
+from titanic_batch.reading.sources import Inputs, PassedOver, Source, find_inputs
 from titanic_batch.runs import batch, folders
 from titanic_batch.runs.folders import FolderItem
 from titanic_batch.runs.options import Progress, RejectLimit, RunOptions
@@ -26,11 +27,11 @@ from titanic_batch.writing.streams import STDOUT, is_stream
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model
     from titanic_batch.models.tuning import Search, Tried
-    from titanic_batch.runs.fit import FitReport, LabelledInput
+    from titanic_batch.runs.fit import FitReport
 
 Name = str | os.PathLike[str]
-Names = Name | Sequence[Name]
-"""A CSV or Parquet file, a folder, a glob or ``-`` for stdin, or a sequence of these."""
+Names = Name | Sequence[Name] | Inputs
+"""A CSV or Parquet file, a folder, a glob or ``-`` for stdin, or a sequence of these; or what `find_inputs` found."""
 
 
 class ValidateKeywords(TypedDict, total=False):
@@ -133,9 +134,12 @@ def score_file(
         There is no such option.
     """
     _require_known(options, ScoreKeywords.__optional_keys__)
-    run_options, columns, path = _run_options(options, rejects=rejects), _columns(model, options), _path(output)
-    sources, target = sources_and_target(_paths(inputs), path, run_options, also_written=_also_written(options))
-    return batch.score(sources, target, columns, run_options, report)
+    run_options, path, also_written = _run_options(options, rejects=rejects), _path(output), _also_written(options)
+    found = _inputs(inputs, run_options.input_format)
+    report = report or RunReport()
+    report.passed_over = found.passed_over
+    sources, target = sources_and_target(found, path, run_options, also_written=also_written)
+    return batch.score(sources, target, _columns(model, options), run_options, report)
 
 
 def score_folder(
@@ -147,6 +151,7 @@ def score_folder(
     shard: Shard | str | None = None,
     on_begin: Callable[[list[FolderItem]], None] = lambda items: None,
     on_done: Callable[[FolderItem], None] = lambda item: None,
+    on_passed_over: Callable[[Sequence[PassedOver]], None] = lambda files: None,
     **options: Unpack[ScoreKeywords],
 ) -> list[FolderItem]:
     """Score each input file separately, and write its predictions to a file of its own in a folder.
@@ -172,6 +177,8 @@ def score_folder(
         Called with all items before the first one is scored.
     on_done
         Called with each item when it is done.
+    on_passed_over
+        Called, before anything else, with the files in named folders that are not read, if there are any.
     **options
         See `ScoreKeywords`.
 
@@ -189,10 +196,12 @@ def score_folder(
     """
     _require_known(options, ScoreKeywords.__optional_keys__)
     run_options, folder_path = _run_options(options, resume=resume, shard=shard), _path(folder)
-    paths, also_written = _paths(inputs), _also_written(options)
-    sources = find_sources(paths, run_options.input_format)
-    items = folders.make_items(sources, folder_path, run_options.output_format)
-    require_distinct_files(paths, also_written)
+    also_written = _also_written(options)
+    found = _inputs(inputs, run_options.input_format)
+    if found.passed_over:
+        on_passed_over(found.passed_over)
+    items = folders.make_items(found.require_all(), folder_path, run_options.output_format)
+    require_distinct_files(found.files, also_written)
     folders.check_places(items, folder_path, also_written)
     if run_options.shard is not None:
         items = run_options.shard.of(items, folders.input_sizes(items))
@@ -235,17 +244,19 @@ def validate_file(
         As `score_file`.
     """
     _require_known(options, ValidateKeywords.__optional_keys__)
-    run_options, paths = _run_options(options, rejects=rejects, with_values=with_values), _paths(inputs)
-    require_distinct_files(paths, [run_options.rejects, *_also_written(options)])
-    sources = find_sources(paths, run_options.input_format)
-    return batch.validate(sources, LABELLED_CONTRACT if labelled else CONTRACT, run_options)
+    run_options, also_written = _run_options(options, rejects=rejects, with_values=with_values), _also_written(options)
+    found = _inputs(inputs, run_options.input_format)
+    require_distinct_files(found.files, [run_options.rejects, *also_written])
+    report = batch.validate(found.require_all(), LABELLED_CONTRACT if labelled else CONTRACT, run_options)
+    report.passed_over = found.passed_over
+    return report
 
 
 def fit_file(
-    train: Name | None,
+    train: Name | Inputs | None,
     output: Name,
     *,
-    holdout: Name | None = None,
+    holdout: Name | Inputs | None = None,
     seed: int | None = None,
     parameters: Mapping[str, Any] | None = None,
     search: str | None = None,
@@ -295,35 +306,35 @@ def fit_file(
     """
     from titanic_batch.runs.fit import FitOptions, fit
 
-    path, page = _path(output), _path_if_any(html)
-    run = RunOptions.of(max_rejects=max_rejects, rejects=_path_if_any(rejects), jobs=jobs)
     options = FitOptions(
-        train=_labelled(train, [run.rejects, path, page]),
-        output=path,
-        holdout=_labelled(holdout, [path, page]),
-        run=run,
+        train=None if train is None else _inputs(train),
+        output=_path(output),
+        holdout=None if holdout is None else _inputs(holdout),
+        run=RunOptions.of(max_rejects=max_rejects, rejects=_path_if_any(rejects), jobs=jobs),
         seed=DEFAULT_SEED if seed is None else seed,
         parameters=parameters or {},
         search=cast("Search | None", search),  # FitOptions checks it
         min_accuracy=min_accuracy,
         compare=_path_if_any(compare),
-        html=page,
+        html=_path_if_any(html),
         tried=tried,
     )
+    read = [name for inputs in options.inputs for name in inputs.files]
+    require_distinct_files(read, [options.run.rejects, options.output, options.html])
     return fit(options)
 
 
 def sources_and_target(
-    names: Sequence[str], output: str, options: RunOptions, *, also_written: Sequence[str] = ()
-) -> tuple[list[Source], batch.Target]:
-    """Return the sources and the target that the names of inputs and an output refer to.
+    inputs: Inputs, output: str, options: RunOptions, *, also_written: Sequence[str] = ()
+) -> tuple[Sequence[Source], batch.Target]:
+    """Return the sources, and the target that the name of an output refers to.
 
     ``also_written`` lists other files that the caller writes.
 
     Raises
     ------
-    InputError
-        An input doesn't exist.
+    InputError, TransferError
+        The inputs have an error.
     UsageError
         Two names conflict, or a name has no suffix that determines its format.
     """
@@ -331,21 +342,10 @@ def sources_and_target(
     if to_stream and options.rejects is None and options.max_rejects != RejectLimit():
         raise UsageError("rejects have no place beside a stream: name a file with --rejects, or allow none.")
     rejects = options.rejects or (None if to_stream else f"{output}.rejects.csv")
-    require_distinct_files(names, [output, rejects, *also_written])
-    sources = find_sources(names, options.input_format)
+    require_distinct_files(inputs.files, [output, rejects, *also_written])
+    sources = inputs.require_all()
     file_format = options.output_format or format_of(output, "--output-format")
     return sources, batch.Target(output, file_format, rejects, rejects_if_any=options.rejects is None)
-
-
-def _labelled(name: Name | None, written: Sequence[str | None]) -> LabelledInput | None:
-    """Return the labelled input that a name refers to, after checking that none of its files is in ``written``."""
-    from titanic_batch.runs.fit import LabelledInput
-
-    path = _path_if_any(name)
-    if path is None:
-        return None
-    require_distinct_files([path], written)
-    return LabelledInput(path, find_sources([path]))
 
 
 def _columns(model: Model | Name, options: ScoreKeywords) -> PredictedColumns:
@@ -372,7 +372,11 @@ def _require_known(options: ValidateKeywords, known: frozenset[str]) -> None:
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}: there are {', '.join(sorted(known))}")
 
 
-def _paths(names: Names) -> list[str]:
+def _inputs(names: Names, input_format: Format | None = None) -> Inputs:
+    return names if isinstance(names, Inputs) else find_inputs(_paths(names), input_format)
+
+
+def _paths(names: Name | Sequence[Name]) -> list[str]:
     paths = [_path(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
     if not paths:
         raise UsageError("nothing to read: name a file, a folder or a glob.")
@@ -388,6 +392,7 @@ def _path(name: Name) -> str:
     path = os.fspath(name)
     if not path:
         raise UsageError("the name of a file is empty.")
+    require_path(path)
     return path
 
 

@@ -36,6 +36,14 @@ def run_process(
     )
 
 
+def unprivileged(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python as one whom the permissions of files restrict, also if root runs the tests."""
+    command = [sys.executable, *map(str, arguments)]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=TIMEOUT)
+
+
 @contextmanager
 def closed_pipe() -> Iterator[int]:
     """Give the writing end of a pipe that nobody reads."""

@@ -17,6 +17,7 @@ from typer.testing import Result
 
 from tests.corpus import ODD_ROWS, SECRET, csv_of, line, lines
 from tests.named_inputs import Inputs, validate
+from titanic_batch.api import validate_file
 from titanic_batch.cli import validation_report
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT, SCHEMA_VERSION
 from titanic_batch.runs.options import RejectLimit
@@ -107,6 +108,7 @@ def test_json_gives_everything_for_machines(titanic: Titanic) -> None:
         "failure": "10 of 11 rows rejected, 0 allowed "
         "(out_of_range Age: 7, not_allowed Sex: 2, type Age: 1, wrong_field_count row: 1)",
         "sources": ["bad.csv"],
+        "passed_over": [],
         "rows": 11,
         "accepted": 1,
         "rejected": 10,
@@ -309,6 +311,66 @@ def test_other_formats_leave_the_summary_alone(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     titanic("validate", "bad.csv", "--format", report)
     assert not (tmp_path / "summary.md").exists()
+
+
+# Files that are passed over
+
+
+@pytest.fixture
+def named_over(tmp_path: Path) -> str:
+    """A folder with one good file and two of other names; how they are named."""
+    (tmp_path / "in").mkdir()
+    Path("in/good.csv").write_bytes(csv_of(lines(1, 2, 3)))
+    for name in ("a|b.txt", "_c.csv"):
+        Path("in", name).touch()
+    return "2 files passed over: in/_c.csv (leading underscore), in/a|b.txt (unknown suffix)"
+
+
+def test_every_format_names_what_is_passed_over(titanic: Titanic, named_over: str) -> None:
+    shown = {name: titanic("validate", "in", "--format", name) for name in FORMATS}
+    assert {done.exit_code for done in shown.values()} == {0}
+    assert {done.stderr.partition(": to read one")[0] for done in shown.values()} == {f"titanic: {named_over}"}
+    assert shown["text"].stdout == f"in/good.csv: 3 rows, 0 rejected\n{named_over}\n"
+    assert json.loads(shown["json"].stdout)["passed_over"] == [
+        {"name": "in/_c.csv", "reason": "leading underscore"},
+        {"name": "in/a|b.txt", "reason": "unknown suffix"},
+    ]
+    suite, cases = junit(shown["junit"].stdout)
+    (skipped,) = cases["file", "passed_over"]
+    assert (suite.get("skipped"), skipped.tag, skipped.get("message")) == ("1", "skipped", named_over)
+    assert shown["github"].stdout == f"::warning title=titanic validate::{named_over}\n"
+
+
+def test_a_failed_check_names_what_is_passed_over_too(titanic: Titanic, named_over: str) -> None:
+    done = titanic("validate", "in", "--min-rows", "4")
+    assert done.exit_code == 65
+    assert done.stdout.splitlines()[1:] == [named_over, "failed: 3 rows, at least 4 expected"]
+
+
+def test_summary_and_table_name_what_is_passed_over(
+    titanic: Titanic, named_over: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    titanic("validate", "in", "--format", "github")
+    assert summary.read_text().endswith(f"in/good.csv: 3 rows, 0 rejected (passed)\n\n{named_over}\n")
+    report = validate_file("in")
+    screen = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    screen.print(validation_report.table(report))
+    assert isinstance(screen.file, io.StringIO)
+    assert named_over in " ".join(screen.file.getvalue().split())
+
+
+def test_names_that_are_passed_over_keep_to_their_line(titanic: Titanic, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Path("in/good.csv").write_bytes(csv_of(lines(1)))
+    Path("in/a\n::error::\x1b.txt").touch()
+    Path("in/\udcff").touch()
+    named = "in/a\\n::error::\\x1b.txt (unknown suffix), in/\\udcff (unknown suffix)"
+    assert titanic("validate", "in").stdout.splitlines()[1] == f"2 files passed over: {named}"
+    assert len(titanic("validate", "in", "--format", "github").stdout.splitlines()) == 1
+    junit(titanic("validate", "in", "--format", "junit").stdout)
+    assert len(json.loads(titanic("validate", "in", "--format", "json").stdout)["passed_over"]) == 2
 
 
 # Values, lists and files

@@ -19,7 +19,7 @@ from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.formats import format_of
 from titanic_batch.reading.opening import open_table
-from titanic_batch.reading.sources import Source, find_sources
+from titanic_batch.reading.sources import Source, find_inputs
 
 # Rows
 
@@ -58,7 +58,7 @@ def test_named_pipe_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[CSV])
     writer.start()
-    (source,) = find_sources([str(tmp_path / "pipe")], "csv")
+    (source,) = find_inputs([str(tmp_path / "pipe")], "csv").sources
     table = open_table(source)
     assert table.size is None
     assert keys_of(table) == KEYS

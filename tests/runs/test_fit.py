@@ -20,8 +20,8 @@ from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.pipeline import NOTEBOOK_GRID
-from titanic_batch.reading.sources import find_sources
-from titanic_batch.runs.fit import FitOptions, LabelledInput, fit, labelled_frame
+from titanic_batch.reading.sources import Inputs, find_inputs
+from titanic_batch.runs.fit import FitOptions, fit, labelled_frame
 from titanic_batch.runs.options import RejectLimit, RunOptions
 from titanic_batch.writing.publishing import Publication
 
@@ -42,8 +42,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return path, result.stdout
 
 
-def labelled_input(path: Path) -> LabelledInput:
-    return LabelledInput(str(path), find_sources([str(path)]))
+def labelled_input(path: Path) -> Inputs:
+    return find_inputs([str(path)])
 
 
 def manifest_of(path: Path | str) -> Manifest:

@@ -224,6 +224,30 @@ def test_a_folder_is_told_input_by_input(titanic: Titanic, tmp_path: Path, sourc
     assert [file["name"] for file in found["outputs"]] == ["out/good.csv", "out/_rejects/in.csv.rejects.csv"]
 
 
+@pytest.mark.parametrize("output", ["p.csv", "out/"])
+def test_files_that_are_passed_over_are_told(titanic: Titanic, tmp_path: Path, output: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.csv").write_bytes(csv_bytes(passengers(9)))
+    assert titanic("score", "in", "-o", output, "--report", "r.json").exit_code == 0
+    assert record()["passed_over"] == []
+    for number in range(12):
+        (folder / f"part-{number:02}").touch()
+    os.mkfifo(folder / "b.csv")
+    (folder / "c.parquet").mkdir()
+    (folder / "_d.csv").touch()
+    assert titanic("score", "in", "-o", output, "--report", "r.json").exit_code == 0
+    assert record()["passed_over"] == [
+        {"name": "in/_d.csv", "reason": "leading underscore"},
+        {"name": "in/b.csv", "reason": "not a file"},
+        {"name": "in/c.parquet", "reason": "folder"},
+        *({"name": f"in/part-{number:02}", "reason": "unknown suffix"} for number in range(12)),
+    ]
+    (folder / "a.csv").write_bytes(b"")
+    assert titanic("score", "in", "-o", output, "--report", "r.json").exit_code == 65
+    assert len(record()["passed_over"]) == 15
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "level"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from titanic_batch.errors import OutputError, UsageError
+from titanic_batch.reading.sources import find_inputs
 from titanic_batch.writing.file_names import is_folder, real_path, require_distinct_files
 
 
@@ -22,7 +23,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("output", ["in/a.csv", "link.csv"])
 def test_an_input_is_not_written(given: str, output: str) -> None:
     with pytest.raises(UsageError, match="is an input and would be overwritten"):
-        require_distinct_files(["gone", given], ["p.csv", output])
+        require_distinct_files(find_inputs(["gone", given]).files, ["p.csv", output])
 
 
 @pytest.mark.parametrize(
@@ -35,14 +36,31 @@ def test_an_input_is_not_written(given: str, output: str) -> None:
 )
 def test_a_file_is_not_two_outputs(outputs: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        require_distinct_files(["in"], outputs)
+        require_distinct_files(["in/a.csv"], outputs)
 
 
 def test_what_contradicts_nothing_passes() -> None:
     # It would raise.
     require_distinct_files(
-        ["in/a.csv", "-", "gone", "in/[", "**"], ["p.csv", None, "-", "/dev/null", "/dev/null", "/dev/fd/1"]
+        ["in/a.csv", "gone"], ["p.csv", None, "-", "/dev/null", "/dev/null", "/dev/fd/1", "in/b.csv"]
     )
+
+
+def test_another_name_of_an_input_may_be_replaced(tmp_path: Path) -> None:
+    """Renaming over it leaves the input as it is."""
+    (tmp_path / "other.csv").hardlink_to("in/a.csv")
+    require_distinct_files(["in/a.csv"], ["other.csv"])  # it would raise
+
+
+def test_a_relative_output_needs_a_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    output = tmp_path / "old.csv"
+    output.touch()
+    require_distinct_files(["a.csv"], [str(output)])  # it would raise
+    with pytest.raises(OutputError, match=r"^p.csv can't be created, because the working directory can't be told \(No"):
+        require_distinct_files(["a.csv"], [str(output), "p.csv"])
 
 
 @pytest.mark.parametrize(("output", "expected"), [("in", True), ("new/", True), ("new", False), ("in/a.csv", False)])

@@ -65,6 +65,7 @@ def main() -> None:
     process.allocate_sparingly()
     process.collect_rarely()
     process.expect_no_semaphores()
+    process.import_no_hypothesis()
     if not os.environ.get("COLUMNS", "80").strip("0"):
         del os.environ["COLUMNS"]  # rich would wrap all output to a width of 0, and print nothing
     stopping.release()

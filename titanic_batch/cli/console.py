@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from titanic_batch.errors import one_line
 from titanic_batch.passenger.words import ROWS
+from titanic_batch.reading.sources import describe
 
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model
+    from titanic_batch.reading.sources import Inputs
     from titanic_batch.runs.options import Progress
 
 
@@ -52,6 +54,13 @@ def announce(model: Model) -> None:
         say(f"no model is named, so the reference model is used, fitted on the packaged {ROWS}.", "warning")
     if model.caution:
         say(model.caution, "warning")
+
+
+def say_passed_over(inputs: Inputs) -> None:
+    """Warn of files in named folders that are not read, unless the inputs have an error, which ends the run."""
+    if inputs.passed_over and inputs.error is None:
+        hint = "to read one, name it as an input, with --input-format where its suffix is unknown"
+        say(f"{describe(inputs.passed_over)}: {hint}.", "warning")
 
 
 def write_text(text: str, output: str | None = None) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titanic_batch.cli.console import count_progress, write_text
+from titanic_batch.cli.console import count_progress, say_passed_over, write_text
 from titanic_batch.cli.endings import end_fit
-from titanic_batch.cli.options import LogFormat, named, takes_run_options
+from titanic_batch.cli.options import LogFormat, named, paths, takes_run_options
 from titanic_batch.errors import UsageError
 from titanic_batch.passenger.words import CLASSIFIER, DEFAULT_SEED, ROWS
+from titanic_batch.reading.sources import Inputs, find_inputs
 from titanic_batch.runs.options import RunOptions
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def fit(
     *,
     train: Annotated[
         str | None,
-        typer.Argument(help=f"Labelled {ROWS}. Default: those that the package carries.", show_default=False),
+        typer.Argument(
+            callback=paths, help=f"Labelled {ROWS}. Default: those that the package carries.", show_default=False
+        ),
     ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", callback=named, help="The model: a .skops or .joblib file.")
@@ -72,11 +75,12 @@ def fit(
     if search is not None and not tune:
         raise UsageError(f"--search {search} says how to search: add --tune.")
     check_creatable(STDOUT)  # before the model is
+    train_rows, held_out = (_found(name) for name in (train, holdout))
     with count_progress("{done} of {total} candidates") as tried:
         done = api.fit_file(
-            train,
+            train_rows,
             output,
-            holdout=holdout,
+            holdout=held_out,
             seed=seed,
             parameters=tuning.parse_parameters(param or ()),
             search=(search or "grid") if tune else None,
@@ -88,6 +92,15 @@ def fit(
         )
     write_text(f"{text_of(done)}\n")
     end_fit(done)
+
+
+def _found(name: str | None) -> Inputs | None:
+    """Return what a name refers to, after a warning of what is passed over."""
+    if name is None:
+        return None
+    inputs = find_inputs([name])
+    say_passed_over(inputs)
+    return inputs
 
 
 def text_of(report: FitReport) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from titanic_batch.cli.console import write_text
-from titanic_batch.cli.options import named
+from titanic_batch.cli.options import named, paths
 from titanic_batch.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A model file.", show_default=False)],
+    model: Annotated[str, typer.Argument(callback=paths, help="A model file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole manifest as JSON.")] = False,
     diff: Annotated[
         str | None,

@@ -13,6 +13,7 @@ import typer
 
 from titanic_batch.cli.console import Log
 from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory
+from titanic_batch.reading.paths import require_path
 from titanic_batch.runs.options import DECLARED, REPORT_FILES, Option, RunOptions, file_name, one_of
 
 Command = Callable[..., None]
@@ -22,8 +23,15 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunOption
 
 
 def named(param: typer.CallbackParam, value: str | None) -> str | None:
-    """Return a file name, if one was given, after checking that it is not empty."""
+    """Return a file name, if one was given, after checking that it is one."""
     return None if value is None else file_name(value, param.opts[0])
+
+
+def paths(value: Any) -> Any:
+    """Return the one or more file names that an argument gives, after checking that none is a URL."""
+    for name in [value] if isinstance(value, str) else value or ():
+        require_path(name)
+    return value
 
 
 def _log_format(ctx: typer.Context, value: str) -> str:
@@ -32,7 +40,9 @@ def _log_format(ctx: typer.Context, value: str) -> str:
 
 
 inputs_argument = typer.Argument(
-    help="Files, folders (the files directly in them) or globs of CSV or Parquet; - is stdin.", show_default=False
+    callback=paths,
+    help="Files, folders (the files directly in them) or globs of CSV or Parquet; - is stdin.",
+    show_default=False,
 )
 ModelOption = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from titanic_batch.cli.console import announce, row_progress
+from titanic_batch.cli.console import announce, row_progress, say_passed_over
 from titanic_batch.cli.endings import recorded, say_outcome, say_outcome_of_item, say_outcome_of_items
 from titanic_batch.cli.options import LogFormat, ModelOption, inputs_argument, model_digest, named, takes_run_options
 from titanic_batch.errors import UsageError
@@ -65,15 +65,18 @@ def score(
     """Score files. The command's help is `HELP`."""
     began = time.perf_counter()
     from titanic_batch.models.artifact import DEFAULT_MODEL
+    from titanic_batch.reading.sources import find_inputs
     from titanic_batch.runs.record import RunRecord
     from titanic_batch.writing.file_names import is_folder, require_distinct_files
 
     to_folder = is_folder(output)
     written = [name for name in (report, metrics) if name is not None]
     others = [name for name in (None if to_folder else output, options.rejects) if name is not None]
+    found = find_inputs(inputs, options.input_format)
     # Checked first, because the record is written however the run ends, and must not overwrite one of these files.
-    require_distinct_files([*inputs, model or DEFAULT_MODEL], [*written, *others])
+    require_distinct_files([*found.files, model or DEFAULT_MODEL], [*written, *others])
     record = RunRecord(output, report=report, metrics=metrics, began=began)
+    record.passed_over = found.passed_over
     with recorded(record):
         from titanic_batch import api
         from titanic_batch.models.model import resolve_model
@@ -89,6 +92,7 @@ def score(
         elif options.resume or options.shard is not None:
             raise UsageError("--resume and --shard need a folder as the output: end its name with /.")
         record.check_creatable()
+        say_passed_over(found)
         loaded = resolve_model(model, model_sha256)
         announce(loaded)
         record.loaded(loaded.source, loaded.sha256)
@@ -96,11 +100,11 @@ def score(
         with row_progress() as given["progress"]:
             if to_folder:
                 items = api.score_folder(
-                    inputs, output, loaded, on_begin=record.begin, on_done=say_outcome_of_item, **given
+                    found, output, loaded, on_begin=record.begin, on_done=say_outcome_of_item, **given
                 )
             else:
                 record.single = RunReport()
-                api.score_file(inputs, output, loaded, report=record.single, **given)
+                api.score_file(found, output, loaded, report=record.single, **given)
         if record.single is None:
             say_outcome_of_items(items, output)
         else:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from titanic_batch.cli.console import row_progress, write_text
+from titanic_batch.cli.console import row_progress, say_passed_over, write_text
 from titanic_batch.cli.endings import end_check
 from titanic_batch.cli.options import LogFormat, inputs_argument, named, takes_run_options
 from titanic_batch.errors import UsageError
@@ -43,6 +43,7 @@ def validate(
     from titanic_batch import api
     from titanic_batch.cli import validation_report
     from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
+    from titanic_batch.reading.sources import find_inputs
     from titanic_batch.writing.publishing import check_creatable
     from titanic_batch.writing.streams import STDOUT
 
@@ -54,9 +55,11 @@ def validate(
     if not inputs:
         raise UsageError("nothing to validate: name a file, a folder, or - for stdin.")
     check_creatable(output or STDOUT)
+    found = find_inputs(inputs, options.input_format)
+    say_passed_over(found)
     with row_progress() as progress:
         report = api.validate_file(
-            inputs,
+            found,
             labelled=labelled,
             progress=progress,
             also_written=() if output is None else (output,),

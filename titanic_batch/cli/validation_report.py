@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from titanic_batch.errors import one_line
+from titanic_batch.reading.sources import describe
 
 if TYPE_CHECKING:
     from titanic_batch.checking.contract import Contract
@@ -28,6 +29,8 @@ def text(report: RunReport, contract: Contract) -> str:
     """Return a line with the totals, then one for each rule: its column, the number of rows, and the first of them."""
     lines = [_headline(report)]
     lines += [f"{rule.rule} {rule.column or 'row'}: {_rows(rule)}, {_first(rule)}" for rule in report.rules]
+    if report.passed_over:
+        lines.append(describe(report.passed_over))
     if report.failure:
         lines.append(f"failed: {report.failure}")
     return "".join(f"{one_line(line)}\n" for line in lines)
@@ -40,6 +43,8 @@ def table(report: RunReport) -> Any:
 
     # Text, because rich would interpret brackets and colons in a plain string as markup.
     state = Text(f"failed: {report.failure}" if report.failure else "passed")
+    if report.passed_over:
+        state.append(f"\n{one_line(describe(report.passed_over))}")
     shown = Table(title=Text(_headline(report)), caption=state)
     for heading in ("rule", "column", "rows", "first rows"):
         shown.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
@@ -69,6 +74,7 @@ def as_json(report: RunReport, contract: Contract) -> str:
         "passed": report.failure is None,
         "failure": report.failure,
         "sources": report.sources,
+        "passed_over": [{"name": file.name, "reason": file.reason} for file in report.passed_over],
         "rows": report.rows,
         "accepted": report.accepted,
         "rejected": report.rejected,
@@ -80,18 +86,26 @@ def as_json(report: RunReport, contract: Contract) -> str:
 
 
 def junit(report: RunReport, contract: Contract) -> str:
-    """Return JUnit XML with a test case for each rule. Broken rules fail only if too many rows are rejected."""
+    """Return JUnit XML with a test case for each rule. Broken rules fail only if too many rows are rejected.
+
+    If files were passed over, one more case is skipped, and names them.
+    """
     broken = {(rule.rule, rule.column): rule for rule in report.rules}
     cases = list(dict.fromkeys([*contract.rules(), *broken]))
     failures = sum(case in broken for case in cases) if _too_many_rejects(report) else int(report.too_few)
     suite = ET.Element(
-        "testsuite", name="titanic validate", tests=str(len(cases) + 1), failures=str(failures), errors="0"
+        "testsuite",
+        name="titanic validate",
+        tests=str(len(cases) + 1 + bool(report.passed_over)),
+        failures=str(failures),
+        errors="0",
+        skipped=str(int(bool(report.passed_over))),
     )
     for rule, column in cases:
         case = ET.SubElement(suite, "testcase", classname=f"row.{column}" if column else "row", name=rule)
         if (rule, column) in broken:
             count = broken[rule, column]
-            message = _NOT_IN_XML.sub(lambda match: ascii(match.group())[1:-1], f"{_rows(count)}, {_first(count)}")
+            message = _xml(f"{_rows(count)}, {_first(count)}")
             if _too_many_rejects(report):
                 ET.SubElement(case, "failure", message=message, type=rule)
             else:
@@ -99,6 +113,9 @@ def junit(report: RunReport, contract: Contract) -> str:
     case = ET.SubElement(suite, "testcase", classname="file", name="min_rows")
     if report.too_few:
         ET.SubElement(case, "failure", message=str(report.failure), type="min_rows")
+    if report.passed_over:
+        case = ET.SubElement(suite, "testcase", classname="file", name="passed_over")
+        ET.SubElement(case, "skipped", message=_xml(describe(report.passed_over)))
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
@@ -123,6 +140,8 @@ def github(report: RunReport, contract: Contract) -> str:
             value = "" if row.value is None else f" {row.value!r}"
             which = f"row {row.number} breaks {rule.rule}{value} ({place} of {rule.rows})"
             lines.append(f"::{level} {named}::{_escaped(which)}")
+    if report.passed_over:
+        lines.append(f"::warning title=titanic validate::{_escaped(one_line(describe(report.passed_over)))}")
     if report.failure:
         lines.append(f"::error title=titanic validate::{_escaped(report.failure)}")
     return "".join(f"{line}\n" for line in lines)
@@ -136,6 +155,8 @@ def github_summary(report: RunReport) -> str:
         lines += ["| rule | column | rows | first rows |", "| --- | --- | ---: | --- |"]
         cells = [(rule.rule, rule.column or "(row)", str(rule.rows), _first(rule)) for rule in report.rules]
         lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells]
+    if report.passed_over:
+        lines += [*([""] if report.rules else []), one_line(describe(report.passed_over))]
     return "\n".join(lines) + "\n"
 
 
@@ -145,6 +166,10 @@ FORMATS: dict[str, Callable[[RunReport, Contract], str]] = {
     "junit": junit,
     "github": github,
 }
+
+
+def _xml(text: str) -> str:
+    return _NOT_IN_XML.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
 def _too_many_rejects(report: RunReport) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from titanic_batch.errors import ModelError, TransferError, UsageError, may_pass, reason_of
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
+from titanic_batch.reading.paths import require_path
 
 DEFAULT_MODEL = "model.skops"
 MANIFEST = "manifest.json"
@@ -51,8 +52,9 @@ def model_format(name: str) -> ModelFormat:
     Raises
     ------
     UsageError
-        The suffix is another.
+        The suffix is another, or the name is a URL.
     """
+    require_path(name)
     for known in ("skops", "joblib"):
         if name.lower().endswith(f".{known}"):
             return known

@@ -15,8 +15,9 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from titanic_batch.errors import DataError, InputError, TransferError, may_pass, reason_of
+from titanic_batch.errors import DataError, TransferError, may_pass, reason_of
 from titanic_batch.reading.limits import start_thread
+from titanic_batch.reading.paths import opening_error
 
 _CHUNK_BYTES = 2**20
 
@@ -57,13 +58,13 @@ def open_file(name: str) -> io.BufferedReader:
 
     Raises
     ------
-    InputError
+    InputError, TransferError
         The file can't be opened.
     """
     try:
         return open(name, "rb")
     except OSError as error:
-        raise InputError(f"{name} can't be opened ({reason_of(error)}).") from None
+        raise opening_error(name, error) from None
 
 
 class CountingReader(io.RawIOBase):

@@ -21,18 +21,10 @@ from titanic_batch.models.training_data import frame_of_rows, packaged_rows, spl
 from titanic_batch.models.tuning import SEARCHES, Search, Tried, require_parameters, search_parameters
 from titanic_batch.passenger.schema import LABELLED_CONTRACT
 from titanic_batch.passenger.words import DEFAULT_SEED
-from titanic_batch.reading.sources import Source
+from titanic_batch.reading.sources import Inputs, PassedOver
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions, one_of
 from titanic_batch.writing.publishing import Publication
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledInput:
-    """Labelled rows: the name that the user gave, and the sources that it refers to."""
-
-    name: str
-    sources: Sequence[Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +62,10 @@ class FitOptions:
         A parameter or a search is unknown, or the accuracy is no share.
     """
 
-    train: LabelledInput | None
+    train: Inputs | None
     output: str
     run: RunOptions
-    holdout: LabelledInput | None = None
+    holdout: Inputs | None = None
     seed: int = DEFAULT_SEED
     parameters: Mapping[str, Any] = field(default_factory=dict)
     search: Search | None = None
@@ -88,6 +80,11 @@ class FitOptions:
             raise UsageError(f"an accuracy of at least {self.min_accuracy}: it is a number from 0 to 1.")
         if self.search is not None:
             one_of(SEARCHES, self.search, "--search")
+
+    @property
+    def inputs(self) -> list[Inputs]:
+        """What is read, other than packaged rows."""
+        return [inputs for inputs in (self.train, self.holdout) if inputs is not None]
 
 
 @dataclass(slots=True)
@@ -108,6 +105,8 @@ class FitReport:
         What a page shows, and its file, if one was asked for.
     failure
         Why nothing was saved; None: it was.
+    passed_over
+        Files in named folders that were not read.
     """
 
     model: Model
@@ -119,6 +118,7 @@ class FitReport:
     full: FullEvaluation | None = None
     html: str | None = None
     failure: str | None = None
+    passed_over: Sequence[PassedOver] = ()
 
 
 def fit(options: FitOptions) -> FitReport:
@@ -137,6 +137,8 @@ def fit(options: FitOptions) -> FitReport:
     file_format = model_format(output)
     if html is not None and not html.lower().endswith((".html", ".htm")):
         raise UsageError(f"the report is an HTML page, and {html} is called otherwise: name it .html.")
+    for inputs in options.inputs:
+        inputs.require_all()
     old = None if options.compare is None else Model.load(options.compare)
     with Publication() as publication:
         saved = publication.add(output)
@@ -145,6 +147,7 @@ def fit(options: FitOptions) -> FitReport:
         without_rejects = replace(options.run, rejects=None)
         held_out = None if options.holdout is None else labelled_frame(options.holdout, without_rejects)
         report = _fitted(rows, held_out, old, options)
+        report.passed_over = [file for inputs in options.inputs for file in inputs.passed_over]
         if report.failure is None:
             content = report.model.to_bytes(file_format)
             saved.file.write(content)
@@ -158,7 +161,7 @@ def fit(options: FitOptions) -> FitReport:
     return report
 
 
-def labelled_frame(labelled: LabelledInput, options: RunOptions) -> pd.DataFrame:
+def labelled_frame(labelled: Inputs, options: RunOptions) -> pd.DataFrame:
     """Return the accepted rows of labelled rows.
 
     Raises
@@ -169,10 +172,10 @@ def labelled_frame(labelled: LabelledInput, options: RunOptions) -> pd.DataFrame
         As `batch.validate` does.
     """
     accepted: list[pa.Table] = []
-    report = validate(labelled.sources, LABELLED_CONTRACT, options, accepted.append)
+    report = validate(labelled.require_all(), LABELLED_CONTRACT, options, accepted.append)
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
-        raise DataError(f"{labelled.name}: {report.failure}: no model fitted{where}.")
+        raise DataError(f"{', '.join(labelled.names)}: {report.failure}: no model fitted{where}.")
     return frame_of_rows(accepted, LABELLED_CONTRACT)
 
 

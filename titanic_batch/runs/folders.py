@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ from titanic_batch.errors import (
     UsageError,
 )
 from titanic_batch.reading.formats import FORMATS, Format
+from titanic_batch.reading.paths import opening_error
 from titanic_batch.reading.sources import Source
 from titanic_batch.runs.batch import Target, score
 from titanic_batch.runs.folder_state import NAME as STATE
@@ -127,8 +129,25 @@ def check_places(items: Sequence[FolderItem], folder: str, also_written: Sequenc
 
 
 def input_sizes(items: Sequence[FolderItem]) -> list[int]:
-    """Return the sizes of the inputs in bytes; 0 for pipes, and for missing files, which raise when they are read."""
-    return [os.path.getsize(item.source.name) if os.path.isfile(item.source.name) else 0 for item in items]
+    """Return the sizes of the inputs in bytes; 0 for pipes, and for files that can't be opened.
+
+    Raises
+    ------
+    TransferError
+        A size can't be told, and trying again may help.
+    """
+    return [_size_of(item.source.name) for item in items]
+
+
+def _size_of(name: str) -> int:
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        failure = opening_error(name, error)
+        if isinstance(failure, TransferError):  # another shard may see the size, and share out the inputs otherwise
+            raise failure from None
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def score_each(

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from titanic_batch.errors import UsageError
 from titanic_batch.reading.formats import FORMATS, Format
+from titanic_batch.reading.paths import require_path
 from titanic_batch.runs.shards import Shard
 
 Progress = Callable[[int, int, int | None], None]
@@ -126,15 +127,16 @@ class Option:
 
 
 def file_name(name: str, option: str) -> str:
-    """Return ``name``, a file name given as the value of ``option``, after checking that it is not empty.
+    """Return ``name``, a file name given as the value of ``option``, after checking that it is one.
 
     Raises
     ------
     UsageError
-        It is empty.
+        It is empty, or a URL.
     """
     if not name:
         raise UsageError(f"{option} is followed by an empty name: give one, or leave the option out.")
+    require_path(name)
     return name
 
 

@@ -28,6 +28,7 @@ from titanic_batch.writing.publishing import Publication, check_creatable
 
 if TYPE_CHECKING:
     from titanic_batch.checking.contract import Contract
+    from titanic_batch.reading.sources import PassedOver
     from titanic_batch.runs.folders import FolderItem
     from titanic_batch.runs.options import RunOptions
     from titanic_batch.runs.report import RunReport
@@ -71,6 +72,8 @@ class RunRecord:
         The report of a run that writes one output; None until scoring begins.
     items : list of FolderItem or None
         The items of a run that writes a folder, one for each input; None until scoring begins.
+    passed_over : sequence of PassedOver
+        Files in named folders that are not read.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class RunRecord:
         self.options: RunOptions | None = None
         self.single: RunReport | None = None
         self.items: list[FolderItem] | None = None
+        self.passed_over: Sequence[PassedOver] = ()
         self.seconds: dict[str, float] = {}
         self.exit_code: int | None = None
         self._output = output
@@ -198,6 +202,7 @@ class RunRecord:
                 {"rule": rule, "column": column, "rows": rows} for (rule, column), rows in self._rules().items()
             ],
             "inputs": self._inputs(),
+            "passed_over": [asdict(file) for file in self.passed_over],
             "outputs": [asdict(file) for report in self.reports for file in report.outputs],
             "predictions": self._predictions(),
             "drift": None if self.single is None else _drift(self.single),

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from titanic_batch.checking.judging import JudgedBlock
 from titanic_batch.reading.formats import Format
-from titanic_batch.reading.sources import Source
+from titanic_batch.reading.sources import PassedOver, Source
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.scoring.drift import PROBABILITY_BINS, Drift, probability_counts
 from titanic_batch.writing.publishing import PublishedFile
@@ -99,6 +99,8 @@ class RunReport:
         The distribution of the predictions, if requested.
     seconds
         Time spent on each stage.
+    passed_over
+        Files in named folders that are not read.
     """
 
     sources: list[str] = field(default_factory=list)
@@ -116,6 +118,7 @@ class RunReport:
     outputs: list[PublishedFile] = field(default_factory=list, compare=False)
     predictions: Distribution | None = field(default=None, compare=False)
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    passed_over: Sequence[PassedOver] = ()
 
     def begin(self, sources: Sequence[Source]) -> None:
         """Set the inputs that will be read."""
