@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from titanic_batch.checking.contract import Contract
+from titanic_batch.checking.key_text import with_key_text
 from titanic_batch.checking.keys import SeenKeys
-from titanic_batch.reading.blocks import Block, Fields
+from titanic_batch.reading.blocks import Block, Fields, Rows
 from titanic_batch.reading.escapes import printable
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.rules import DUPLICATE_KEY, Mask, Problem
@@ -87,6 +88,8 @@ class Judge:
         original type.
     fields
         Whether to return the original values of rejected rows.
+    key_text
+        Whether to pass the key to ``score`` as text, too, in the column `KEY_TEXT`.
     """
 
     def __init__(
@@ -96,11 +99,13 @@ class Judge:
         keep: Sequence[str] = (),
         *,
         fields: bool = False,
+        key_text: bool = False,
     ) -> None:
         self.contract = contract
         self._score = score
         self._types = types_to_read(contract, keep)
         self._fields = fields
+        self._key_text = key_text
 
     def require_columns(self, table: InputTable) -> None:
         """Check that a table has the contract's columns and those to keep.
@@ -152,7 +157,7 @@ class Judge:
 
     def _check(self, window: _Window, number: int, table: InputTable, block: Block) -> _CheckedBlock:
         window.wait_for(number)
-        rows = block.read(self._types)
+        rows = self._read(block)
         problems = self.contract.problems(rows)
         accepted = np.ones(rows.table.num_rows, dtype=np.bool_)
         for problem in problems:
@@ -171,6 +176,12 @@ class Judge:
             keys=pc.drop_null(key).to_numpy(),
             keyless=np.flatnonzero(key.is_null().to_numpy()) if key.null_count else np.empty(0, dtype=np.int64),
         )
+
+    def _read(self, block: Block) -> Rows:
+        if not self._key_text:
+            return block.read(self._types)
+        key = self.contract.key
+        return with_key_text(block.read({**self._types, key: None}), key, self.contract.types[key])
 
     def _reject_duplicates(self, checked: _CheckedBlock, first_row: int, seen: SeenKeys) -> JudgedBlock:
         repeated = np.flatnonzero(seen.add(checked.keys))
