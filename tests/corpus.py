@@ -293,7 +293,7 @@ ODD_ROWS: list[OddRow] = [
             ("\t3", pa.array([Decimal("3.00")], pa.decimal128(10, 2))),
             ("003", pa.array([3], pa.uint64())),
             ("3.", pa.array([Decimal(3)], pa.decimal256(60, 0))),
-            ("0.3e1", pa.array([3]).dictionary_encode()),
+            ("+0003.000 ", pa.array([3]).dictionary_encode()),
             ('"3"', pa.array([Decimal("3.0")], pa.decimal32(5, 1))),
         )
     ),
@@ -303,7 +303,8 @@ ODD_ROWS: list[OddRow] = [
     _number("Age", ".5", pa.array([0.5], pa.float32()), plain="0.5"),
     _number("Fare", "1E2", pa.array([Decimal("100.00")], pa.decimal64(10, 2)), plain="100"),
     _number("PassengerId", f"{KEY}.0", _f64(float(KEY)), plain=str(KEY)),
-    _number("PassengerId", "5e6", pa.array([5e6], pa.float32()), plain=str(KEY)),
+    _number("PassengerId", f"000{KEY}", pa.array([KEY], pa.float32()), plain=str(KEY)),
+    _number("PassengerId", f'" +{KEY}.000\t"', pa.array([Decimal(f"{KEY}.000")]), plain=str(KEY)),
     _number("PassengerId", str(_INT64_MAX), pa.array([_INT64_MAX], pa.uint64()), plain=str(_INT64_MAX)),
     _number("PassengerId", f"{_INT64_MAX}.0", pa.array([Decimal(_INT64_MAX)]), plain=str(_INT64_MAX)),
     _number("PassengerId", str(_INT64_MIN), _f64(float(_INT64_MIN)), plain=str(_INT64_MIN)),
@@ -322,8 +323,14 @@ ODD_ROWS: list[OddRow] = [
             ("Age", "\N{FULLWIDTH DIGIT THREE}"),
             ("Age", "--3"),
             ("Age", "1 000"),
-            ("Age", "NULL"),
-            ("Age", "None"),
+            *(("Age", text) for text in ("NULL", "Null", "None", "n/a", "NAN", "Nan", "-nan", "+nan", "-NaN", " nan")),
+            *(
+                ("Fare", text)
+                for text in ("nan(7)", "NaN()", '"-nan(ind)"', "#N/A", "\\N", "?", "-", ".", "infi", "0x10")
+            ),
+            *(("PassengerId", text) for text in ("0xffffffffffffffff", f"0x{SECRET}", "0XFF", "-0x1", '" 0x1"', "NAN")),
+            *(("PassengerId", text) for text in ("1.23457E+17", f"{SECRET}e0", "5e6", "1e300", "1_000", "+", "7.0.0")),
+            *((column, text) for column in ("Pclass", "SibSp", "Parch") for text in ("0x1", "0X02", "1e0", "-nan")),
             ("Age", "''"),
             ("Age", f'"{SECRET}\n"'),
             ("Pclass", "3\N{NO-BREAK SPACE}"),
@@ -339,10 +346,11 @@ ODD_ROWS: list[OddRow] = [
     # Numbers that no column can hold
     _number("PassengerId", str(2**63), pa.array([2**63], pa.uint64()), "out_of_range PassengerId"),
     _number("PassengerId", str(_INT64_MIN - 1), pa.array([Decimal(_INT64_MIN - 1)]), "out_of_range PassengerId"),
-    _number("PassengerId", "1e300", _f64(1e300), "out_of_range PassengerId"),
-    _number("PassengerId", f"{SECRET}e30", pa.array([Decimal(SECRET) * 10**30]), "out_of_range PassengerId"),
+    _number("PassengerId", f"1{'0' * 300}", _f64(1e300), "out_of_range PassengerId"),
+    _number("PassengerId", f"{SECRET}{'0' * 30}", pa.array([Decimal(SECRET) * 10**30]), "out_of_range PassengerId"),
+    _number("PassengerId", f"{'9' * 20}.0", pa.array([Decimal(f"{'9' * 20}.0")]), "out_of_range PassengerId"),
     _number("Pclass", "9" * 30, pa.array([Decimal("9" * 30)]), "out_of_range Pclass"),
-    _number("SibSp", "1e19", _f64(1e19), "out_of_range SibSp"),
+    _number("SibSp", f"1{'0' * 19}", _f64(1e19), "out_of_range SibSp"),
     *(
         _number(column, text, _f64(float(text)), f"not_finite {column}")
         for column in ("PassengerId", "Pclass", "Age", "Fare")
@@ -365,9 +373,37 @@ ODD_ROWS: list[OddRow] = [
     _text("Cabin", "c85", "not_allowed Cabin"),
     _text("Cabin", " C85", "not_allowed Cabin"),
     _text("Cabin", "\nC85", "not_allowed Cabin", quoted='"\nC85"'),
-    _text("Cabin", f"C{SECRET}\n\0" * 20_000, quoted='"' + f"C{SECRET}\n\0" * 20_000 + '"'),
-    _text("Cabin", "T"),
-    _text("Cabin", "G6, and more", quoted='"G6, and more"'),
+    _text("Cabin", f"C{SECRET}\n\0" * 20_000, "not_allowed Cabin", quoted='"' + f"C{SECRET}\n\0" * 20_000 + '"'),
+    *(
+        _text("Cabin", text, "not_allowed Cabin", quoted=f'"{text}"')
+        for text in (
+            *(
+                "False",
+                "True",
+                "FALSE",
+                "TRUE",
+                "Deck unknown",
+                "Cabin not known",
+                "A/5 21171",
+                "NAN",
+                "None",
+                "G6, F2",
+            ),
+            *(
+                "C85\n",
+                "C85 ",
+                "C85  C87",
+                "C85\tC87",
+                "C 85",
+                "85",
+                "C85a",
+                f"C{SECRET}x",
+                "D\0",
+                "C\N{ARABIC-INDIC DIGIT EIGHT}",
+            ),
+        )
+    ),
+    *(_text("Cabin", text) for text in ("T", "F G73", "B57 B59 B63 B66", "D D10", "C85" + " C87" * 50_000)),
     # Bytes that are not UTF-8
     *(
         _odd(
@@ -460,6 +496,10 @@ LABELS: list[tuple[str, frozenset[Reason]]] = [
     ("1", frozenset()),
     ("1.0", frozenset()),
     ("+1", frozenset()),
+    ("01", frozenset()),
+    ("1e0", frozenset({("type", LABEL)})),
+    ("0x1", frozenset({("type", LABEL)})),
+    ("-nan", frozenset({("type", LABEL)})),
     ("2", frozenset({("not_allowed", LABEL)})),
     ("-1", frozenset({("not_allowed", LABEL)})),
     ("0.5", frozenset({("type", LABEL)})),
@@ -642,8 +682,9 @@ def _csv_files() -> list[OddFile]:
         # Keys
         OddFile("a key twice", {"in.csv": csv_of(lines(1, 2, 1, 3))}, (1, 2, 3), _duplicate(3)),
         OddFile("a key three times", {"in.csv": csv_of(lines(1, 1, 2, 1))}, (1, 2), _duplicate(2) | _duplicate(4)),
-        OddFile("a key twice in other spellings", {"in.csv": csv_of(lines(1), line(1, PassengerId="+1.0"))}, (1,),
-                _duplicate(2)),
+        OddFile("a key twice in other spellings", {"in.csv": csv_of(lines(1), line(1, PassengerId="+1.0"),
+                                                                    line(1, PassengerId=" 001"))}, (1,),
+                _duplicate(2) | _duplicate(3)),
         OddFile("a key twice, the first in a row that is rejected",
                 {"in.csv": csv_of(lines(2), line(int(SECRET), Sex=secret), lines(int(SECRET)))}, (2,),
                 {(0, 2): frozenset({("not_allowed", "Sex")})} | _duplicate(3)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 import titanic_batch
+from tests.passengers import csv_bytes, passenger
 from titanic_batch import Model, fit_file, score_file, score_folder, validate_file
 from titanic_batch.api import ScoreKeywords
 from titanic_batch.errors import ModelError, UsageError
@@ -125,6 +127,8 @@ def test_fitting_a_file_saves_what_its_report_holds(tmp_path: Path, test_csv: Pa
         ({"output": ""}, "name of a file is empty"),
         ({"also_written": "p.csv"}, "p.csv"),
         ({"keep": "PassengerId"}, "PassengerId is written anyway"),
+        ({"keep_key_text": "PassengerId"}, "PassengerId: that column is written anyway"),
+        ({"keep_key_text": ""}, "keep_key_text: the name of a column is empty"),
     ],
     ids=str,
 )
@@ -157,6 +161,18 @@ def test_a_mistyped_option_is_no_option(small_model: Model, test_csv: Path, tmp_
 def test_a_search_is_one_of_two(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--search random: it is one of grid, halving"):
         fit_file(None, tmp_path / "m.skops", search="random")
+
+
+def test_keys_come_back_as_they_stood(small_model: Model, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(csv_bytes([passenger(1, PassengerId="000123"), passenger(2, PassengerId="7.0")]))
+    score_file(tmp_path / "in.csv", tmp_path / "p.csv", small_model, keep_key_text="Id")
+    score_folder(tmp_path / "in.csv", tmp_path / "out", small_model, keep_key_text="Id")
+    for name in ("p.csv", "out/in.csv"):
+        assert [row[:2] for row in csv.reader((tmp_path / name).read_text().splitlines())] == [
+            ["PassengerId", "Id"],
+            ["123", "000123"],
+            ["7", "7.0"],
+        ]
 
 
 def test_one_column_to_keep_needs_no_list(small_model: Model, test_csv: Path, tmp_path: Path) -> None:

@@ -342,14 +342,14 @@ SPOILS: dict[str, list[tuple[str, str]]] = {
     "SibSp": [*_INTEGERS, ("21", "out_of_range")],
     "Parch": [*_INTEGERS, ("-1", "out_of_range")],
     "Fare": _FLOATS,
-    "Cabin": [("x", "not_allowed"), (" C", "not_allowed"), ("\r\n", "not_allowed")],
+    "Cabin": [(text, "not_allowed") for text in ("x", " C", "\r\n", "False", 'B"2"', "C\n3", "C3\n")],
 }
 ODDITIES: dict[str, list[str]] = {
     "Pclass": ["1.0", "+2", " 3"],
     "Age": ["+1", "1e1", "NaN", "0.1", ""],
-    "SibSp": ["2.0", "020"],
+    "SibSp": ["2.0", "020", "+2."],
     "Fare": ["", "1000", "5e-1"],
-    "Cabin": ["", "A1", 'B"2"', "C\n3", "null"],
+    "Cabin": ["", "A1", "F G73", "B57 B59", "null"],
     "Name": ["", "\n", 'a"b', "ünïcödé", ",", "\r"],
 }
 

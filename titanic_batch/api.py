@@ -72,6 +72,8 @@ class ScoreKeywords(ValidateKeywords, total=False):
         `Model`.
     keep
         Names of input columns to copy to the predictions. Default: none.
+    keep_key_text
+        Name of a column to add to the predictions: the key as it stands in the input, as text. Default: no such column.
     max_psi
         Fail if the population stability index (PSI) of a feature or of the predictions, compared with the rows that the
         model was fitted on, exceeds this limit and cannot be explained by chance. Default: no limit.
@@ -87,6 +89,7 @@ class ScoreKeywords(ValidateKeywords, total=False):
 
     model_sha256: str | None
     keep: Sequence[str]
+    keep_key_text: str | None
     max_psi: float | None
     output_format: str | None
     wait: float
@@ -357,7 +360,8 @@ def _columns(model: Model | Name, options: ScoreKeywords) -> PredictedColumns:
     loaded = model if isinstance(model, Model) else Model.load(model, pin)
     scores = loaded.scores()
     kept = [keep] if isinstance(keep, str) else keep
-    return PredictedColumns(CONTRACT, LABEL, scores, kept, loaded.provenance, scores.take_drift)
+    key_text = options.get("keep_key_text")
+    return PredictedColumns(CONTRACT, LABEL, scores, kept, key_text, loaded.provenance, scores.take_drift)
 
 
 def _run_options(keywords: ValidateKeywords, *, rejects: Name | None = None, **more: Any) -> RunOptions:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import math
 from typing import Any
 
+import jsonschema
 import pandera.pyarrow as pap
 import pyarrow as pa
 import pytest
@@ -14,44 +15,17 @@ from hypothesis import strategies as st
 from tests.checking.contracts import check, contract_of, problems_in, problems_of
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.blocks import Rows
-from titanic_batch.reading.columns import STRING
+from titanic_batch.reading.columns import MISSING_TEXTS, STRING, from_text
 
 
 def validates(described: dict[str, Any], row: dict[str, Any]) -> bool:
-    """Tell whether a row is valid by the words of JSON Schema that a contract uses."""
-    words: dict[str, Any] = {
-        "enum": lambda value, given: value in given,
-        "minimum": lambda value, given: not is_number(value) or value >= given,
-        "maximum": lambda value, given: not is_number(value) or value <= given,
-        "exclusiveMinimum": lambda value, given: not is_number(value) or value > given,
-        "exclusiveMaximum": lambda value, given: not is_number(value) or value < given,
-        "pattern": lambda value, given: not isinstance(value, str) or re.search(given, value) is not None,
-        "allOf": lambda value, given: all(holds(value, part) for part in given),
-        "type": lambda value, given: any(
-            is_type(value, name) for name in ([given] if isinstance(given, str) else given)
-        ),
-        "description": lambda value, given: True,
-    }
-
-    def is_number(value: Any) -> bool:
-        return isinstance(value, int | float)
-
-    def is_type(value: Any, name: str) -> bool:
-        kinds = {"integer": int, "number": int | float, "string": str, "null": type(None)}
-        return isinstance(value, kinds[name])
-
-    def holds(value: Any, column: dict[str, Any]) -> bool:
-        return all(words[word](value, given) for word, given in column.items())
-
-    assert described["type"] == "object"
-    return all(name in row for name in described["required"]) and all(
-        holds(value, described["properties"][name]) for name, value in row.items()
-    )
+    """Tell whether a row is valid by a JSON Schema."""
+    return bool(jsonschema.Draft202012Validator(described).is_valid(row))
 
 
 numbers = st.none() | st.sampled_from([-1, 0, 1, 2, 3, 4, 20, 21]) | st.integers(-(2**63), 2**63 - 1)
 fractions = st.none() | st.sampled_from([-0.0, -0.5, 0.0, 120.0, 120.5, 1000.0, 1001.0]) | st.floats(-1e9, 1e9)
-words = st.sampled_from([None, "male", "female", "Male", "C85", "T", "H", "xA", "A\nB"])
+words = st.sampled_from([None, "male", "female", "Male", "C85", "T", "H", "xA", "A\nB", "C85\n", "F G73", "False"])
 
 
 @pytest.mark.slow
@@ -96,3 +70,60 @@ def test_a_pattern_in_the_json_schema_matches_from_the_beginning() -> None:
         for text in ("A", "B", "AB", "xA", "xB", "BA"):
             row = {"id": 1, "value": text}
             assert validates(contract.describe(), row) == (problems_of(contract, [text]) == []), (pattern, text)
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+@pytest.mark.parametrize(
+    "checks",
+    [
+        [],
+        [check.str_matches("^[A-C]x*$")],
+        [check.str_matches("[A-C]|NA"), check.str_matches("^.*")],
+        [check.isin(["male", "NA"])],
+        [check.isin(["male", "female"]), check.str_matches("^f")],
+    ],
+    ids=str,
+)
+def test_text_that_spells_a_missing_value_is_one_in_the_json_schema_too(
+    checks: list[pap.Check], nullable: bool
+) -> None:
+    contract = contract_of(*checks, kind=pa.string(), nullable=nullable)
+    described = contract.describe()
+    jsonschema.Draft202012Validator.check_schema(described)
+    for text in (
+        None,
+        *MISSING_TEXTS,
+        "A",
+        "Ax",
+        "Axx\n",
+        "Ax\n\n",
+        "B",
+        "D",
+        "male",
+        "female",
+        "NULL",
+        " ",
+        "NAN",
+        "\n",
+    ):
+        read, _ = from_text(pa.array([text], pa.string()), STRING, escaped=False)
+        rows = Rows(pa.table({"id": [1], "value": read}))
+        assert validates(described, {"id": 1, "value": text}) == (problems_in(rows, contract) == []), text
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "outside"),
+    [
+        (pa.int64(), [-(2**63), 2**63 - 1, 2.0, -0.0], [-(2**63) - 1, 2**63, 1e19, 1.5, True, "1", None]),
+        (pa.float64(), [1.7976931348623157e308, -1.7976931348623157e308, 5], [math.inf, -math.inf, True, "1", None]),
+    ],
+    ids=str,
+)
+def test_numbers_have_bounds_in_the_json_schema_even_without_checks(
+    kind: pa.DataType, inside: list[Any], outside: list[Any]
+) -> None:
+    described = contract_of(kind=kind).describe()
+    assert [validates(described, {"id": 1, "value": value}) for value in inside] == [True] * len(inside)
+    assert [validates(described, {"id": 1, "value": value}) for value in outside] == [False] * len(outside)
+    described = contract_of(check.gt(0), kind=kind).describe()["properties"]["value"]
+    assert described == {"type": described["type"], "exclusiveMinimum": 0, "maximum": max(inside)}

@@ -44,7 +44,7 @@ def test_every_passenger_gets_a_prediction(
     metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
     assert metadata["titanic_batch.model"] == digest_of(model_file)
     assert metadata["titanic_batch.version"] == __version__
-    assert metadata["titanic_batch.schema_version"] == "1"
+    assert metadata["titanic_batch.schema_version"] == "2"
     assert names_in(tmp_path) == ["p.parquet"]
 
 

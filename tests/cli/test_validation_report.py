@@ -527,8 +527,10 @@ def test_every_accepted_row_fits_the_schema(validator: Any, test_csv: Path, tmp_
         ("Fare", -1),
         ("Cabin", "H1"),
         ("Cabin", "c85"),
-        ("Cabin", ""),
+        ("Cabin", "False"),
         ("Cabin", "\nC85"),
+        ("Cabin", "C85\n"),
+        ("PassengerId", 2**63),
     ],
 )
 def test_spoiled_row_does_not_fit_the_schema(

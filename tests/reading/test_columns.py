@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from titanic_batch.reading.columns import (
     MISSING_TEXTS,
     STRING,
     from_arrow,
+    from_plain_text,
     from_text,
     is_compatible,
     is_text,
@@ -37,43 +39,77 @@ NUMBERS: list[tuple[str, int | str | None, float | str | None]] = [
     ("-3", -3, -3.0),
     (" 3", 3, 3.0),
     ("3\t", 3, 3.0),
-    ("1e3", 1000, 1000.0),
-    ("1E+3", 1000, 1000.0),
-    ("12.50e1", 125, 125.0),
+    ("\t+3.00 ", 3, 3.0),
     ("007", 7, 7.0),
+    ("-007", -7, -7.0),
+    ("+007.", 7, 7.0),
     ("0000000000000000000000007", 7, 7.0),
+    ("100", 100, 100.0),
+    ("100.00", 100, 100.0),
+    ("0", 0, 0.0),
     ("-0", 0, -0.0),
-    ("0e999999999", 0, 0.0),
-    ("0x10", 16, TYPE),
+    ("-0.0", 0, -0.0),
+    ("000", 0, 0.0),
+    # Exponents, which no integer has
+    ("1e3", TYPE, 1000.0),
+    ("1E+3", TYPE, 1000.0),
+    ("12.50e1", TYPE, 125.0),
+    ("1.23457E+17", TYPE, 1.23457e17),
+    ("0e999999999", TYPE, 0.0),
+    ("1e19", TYPE, 1e19),
+    ("1e999999999", TYPE, math.inf),
+    ("-1e99999999999999999999", TYPE, -math.inf),
+    # Hexadecimal, which the parser takes for an integer
+    *(
+        (text, TYPE, TYPE)
+        for text in ("0x10", "0XfF", "0xffffffffffffffff", " 0x1", "-0x1", "+0x1", "00x1", "0x", "0x1p3", "1x", "x")
+    ),
+    # Fractions
     ("3.5", TYPE, 3.5),
     (".5", TYPE, 0.5),
+    (".0", TYPE, 0.0),
     ("0.1", TYPE, 0.1),
+    ("1.00000000000000000001", TYPE, 1.0),
     ("0.10000000000000000555", TYPE, 0.1),
     ("5e-324", TYPE, 5e-324),
     ("1e-999999999", TYPE, 0.0),
+    # The bounds of 64 bits
     ("9223372036854775807", INT_MAX, 2.0**63),
-    ("9223372036854775807.0", INT_MAX, 2.0**63),
+    ("+9223372036854775807.0", INT_MAX, 2.0**63),
+    ("0009223372036854775807", INT_MAX, 2.0**63),
+    ("1000000000000000000", 10**18, 1e18),
+    ("-1234567890123456789.0", -1234567890123456789, -1234567890123456789.0),
     ("9223372036854775808", OUT_OF_RANGE, 2.0**63),
+    ("0009223372036854775808.0", OUT_OF_RANGE, 2.0**63),
     ("-9223372036854775808", INT_MIN, -(2.0**63)),
+    ("-009223372036854775808.00", INT_MIN, -(2.0**63)),
     ("-9223372036854775809", OUT_OF_RANGE, -(2.0**63)),
-    ("1e19", OUT_OF_RANGE, 1e19),
-    ("1e999999999", OUT_OF_RANGE, math.inf),
-    ("inf", NOT_FINITE, math.inf),
+    ("18446744073709551616", OUT_OF_RANGE, 2.0**64),
+    ("99999999999999999999.0", OUT_OF_RANGE, 1e20),
+    ("-99999999999999999999", OUT_OF_RANGE, -1e20),
+    ("9" * 400, OUT_OF_RANGE, math.inf),
+    ("9223372036854775808.5", TYPE, 2.0**63),
+    ("99999999999999999999.5", TYPE, 1e20),
+    # Infinity
+    *((text, NOT_FINITE, math.inf) for text in ("inf", "Infinity", "+INF", " infinity\t", "iNf")),
     ("-Infinity", NOT_FINITE, -math.inf),
-    ("NAN", None, None),
-    ("-nan", None, None),
-    (" nan", None, None),
-    ("three", TYPE, TYPE),
-    ("3 4", TYPE, TYPE),
-    ("1,5", TYPE, TYPE),
-    ("1_000", TYPE, TYPE),
-    ("٣", TYPE, TYPE),
-    ("--3", TYPE, TYPE),
-    ("+ 3", TYPE, TYPE),
-    (" ", TYPE, TYPE),
-    (" NA", TYPE, TYPE),
-    ("3\n", TYPE, TYPE),
-    ("N/A", TYPE, TYPE),
+    *((text, TYPE, TYPE) for text in ("infi", "infinite", "- inf", "∞", "1inf")),
+    # What the parser takes for NaN, and what else may be meant to be missing
+    *(
+        (text, TYPE, TYPE)
+        for text in (
+            *("NAN", "Nan", "nAn", "-nan", "+nan", "-NaN", " nan", "nan ", "nan()", "nan(7)", "NaN(abc)", "-nan(ind)"),
+            *("NULL", "Null", "None", "n/a", "N/A", "na", " NA", "NA ", "#N/A", "1.#QNAN", "-", "?", "\\N", " "),
+        )
+    ),
+    # Neither
+    *(
+        (text, TYPE, TYPE)
+        for text in (
+            *("three", "3 4", "1,5", "1_000", "٣", "--3", "+-3", "++3", "+ 3", "3-", "3+", "+", ".", "-.", "3..0"),
+            *("3.0.0", "3\n", "3\r", "3\v", "\u00a03", "1e", "e5", "1e5.0", "1e 5", "1d5", "3L", "3.0f", "0b1", "0o7"),
+        )
+    ),
     *((spelling, None, None) for spelling in MISSING_TEXTS),
 ]
 
@@ -112,6 +148,11 @@ def same(found: Any, expected: Any) -> bool:
     )
 
 
+def equal(found: Any, expected: Any) -> bool:
+    """Tell whether two outcomes are equal but for the sign of zero, which a decimal has not."""
+    return type(found) is type(expected) and bool(found == expected)
+
+
 # Numbers out of text
 
 
@@ -130,7 +171,7 @@ def test_spellings_do_not_touch_each_other(wanted: pa.DataType) -> None:
     assert all(map(same, found, expected)), [*zip(texts, found, expected, strict=True)]
 
 
-@given(st.lists(st.sampled_from([text for text, _, _ in NUMBERS]) | st.text("0123456789.+-einf xX", max_size=8)))
+@given(st.lists(st.sampled_from([text for text, _, _ in NUMBERS]) | st.text("0123456789.+-einfa xX", max_size=8)))
 def test_number_is_the_same_alone_and_among_others(texts: list[str | None]) -> None:
     for wanted in (INT, FLOAT):
         alone = [outcomes([text], wanted)[0] for text in texts]
@@ -154,6 +195,22 @@ def test_any_integer_is_read_exactly_or_is_out_of_range(number: int) -> None:
 def test_any_float_is_read_to_the_last_bit(number: float) -> None:
     for texts in ([repr(number)], [repr(number), "odd"]):
         assert same(outcomes(list(texts), FLOAT)[0], number)
+
+
+@given(st.lists(st.sampled_from([text for text, _, _ in NUMBERS]) | st.text("0123456789.+-einfa xX", max_size=8)))
+def test_plain_numbers_are_converted_as_any_others(texts: list[str]) -> None:
+    """Alone and together: what Arrow's own parser is trusted with is exactly what `from_text` makes of it."""
+    array = pa.array(texts, pa.string())
+    for wanted in (INT, FLOAT):
+        for part in (array, *(array[place : place + 1] for place in range(len(array)))):
+            plain = from_plain_text(part, wanted)
+            assert plain is None or all(map(same, plain.to_pylist(), outcomes(part.to_pylist(), wanted)))
+
+
+@pytest.mark.parametrize("texts", [["0x10"], ["7"] * 5_000 + ["0X1f"], ["nan(7)"], ["1"] * 5_000 + ["NAN"], ["1.0x"]])
+def test_numbers_that_only_arrow_knows_are_not_plain(texts: list[str]) -> None:
+    for wanted in (INT, FLOAT):
+        assert from_plain_text(pa.array(texts), wanted) is None
 
 
 def test_null_text_stays_missing() -> None:
@@ -217,6 +274,12 @@ def test_null_within_a_dictionary_is_a_missing_value() -> None:
         (pa.array([1, None, -128], pa.int8()), [1, None, -128], [1.0, None, -128.0]),
         (pa.array([INT_MAX, INT_MIN]), [INT_MAX, INT_MIN], [2.0**63, -(2.0**63)]),
         (pa.array([1, 2**63, None], pa.uint64()), [1, OUT_OF_RANGE, None], [1.0, 2.0**63, None]),
+        (pa.array([INT_MAX, 2**64 - 1], pa.uint64()), [INT_MAX, OUT_OF_RANGE], [2.0**63, 2.0**64]),
+        (
+            pa.array([math.nextafter(2.0**63, 0), math.nextafter(-(2.0**63), -math.inf), 1e300, 2.0**53 + 2]),
+            [2**63 - 1024, OUT_OF_RANGE, OUT_OF_RANGE, 2**53 + 2],
+            [math.nextafter(2.0**63, 0), math.nextafter(-(2.0**63), -math.inf), 1e300, 2.0**53 + 2],
+        ),
         (pa.array([3.0, 0.5, None], pa.float16()), [3, TYPE, None], [3.0, 0.5, None]),
         (pa.array([3.0, 0.5, None], pa.float32()), [3, TYPE, None], [3.0, 0.5, None]),
         (
@@ -230,7 +293,14 @@ def test_null_within_a_dictionary_is_a_missing_value() -> None:
             [3.0, 3.5, None],
         ),
         (pa.array([Decimal(10**30), Decimal(7)], pa.decimal128(38)), [OUT_OF_RANGE, 7], [1e30, 7.0]),
+        (
+            pa.array([Decimal(2**63), Decimal(INT_MAX), Decimal("-99999999999999999999.5")], pa.decimal128(38, 1)),
+            [OUT_OF_RANGE, INT_MAX, TYPE],
+            [2.0**63, 2.0**63, -1e20],
+        ),
+        (pa.array([Decimal("0.5"), Decimal(0), None], pa.decimal128(38, 38)), [TYPE, 0, None], [0.5, 0.0, None]),
         (pa.array([Decimal("3.00"), Decimal("3.25")], pa.decimal256(60, 2)), [3, TYPE], [3.0, 3.25]),
+        (pa.array([Decimal(10**70), Decimal(3)], pa.decimal256(76, 0)), [OUT_OF_RANGE, 3], [1e70, 3.0]),
         (pa.array([Decimal("3.0"), Decimal("3.5")], pa.decimal32(3, 1)), [3, TYPE], [3.0, 3.5]),
         (pa.array([Decimal("3.0"), Decimal("3.5")], pa.decimal64(3, 1)), [3, TYPE], [3.0, 3.5]),
         (pa.array([3, None, 3]).dictionary_encode(), [3, None, 3], [3.0, None, 3.0]),
@@ -256,6 +326,20 @@ def test_floats_are_the_same_as_text_and_as_arrow(numbers: list[float | None]) -
     for wanted in (INT, FLOAT):
         from_floats = arrow_outcomes(pa.array(numbers, FLOAT), wanted)
         assert all(map(same, outcomes(texts, wanted), from_floats))
+
+
+@given(st.data(), st.sampled_from([pa.decimal32, pa.decimal64, pa.decimal128, pa.decimal256]))
+def test_decimals_are_the_same_as_text_and_as_arrow(data: st.DataObject, kind: Callable[..., pa.DataType]) -> None:
+    precision = data.draw(st.integers(1, {pa.decimal32: 9, pa.decimal64: 18, pa.decimal128: 38}.get(kind, 76)))
+    scale = data.draw(st.integers(0, precision))
+    digits = st.integers(1 - 10**precision, 10**precision - 1)
+    numbers = [
+        None if given is None else Decimal(f"{given}e-{scale}") for given in data.draw(st.lists(digits | st.none()))
+    ]
+    texts = [None if number is None else f"{number:f}" for number in numbers]
+    for wanted in (INT, FLOAT):
+        from_decimals = arrow_outcomes(pa.array(numbers, kind(precision, scale)), wanted)
+        assert all(map(equal, outcomes(texts, wanted), from_decimals))
 
 
 @given(st.lists(st.integers(INT_MIN, 2**64 - 1) | st.none()), st.sampled_from([pa.uint64(), pa.decimal128(25, 2)]))

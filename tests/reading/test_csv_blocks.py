@@ -17,7 +17,8 @@ from tests.passengers import COLUMNS, csv_block, passenger, passengers
 from titanic_batch.errors import DataError
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading import csv_splitter
-from titanic_batch.reading.csv_blocks import CsvBlock
+from titanic_batch.reading.columns import STRING
+from titanic_batch.reading.csv_blocks import CsvBlock, ParseHint
 from titanic_batch.reading.csv_splitter import CsvSplitter
 from titanic_batch.reading.escapes import unescape
 from titanic_batch.reading.rules import ENCODING, OUT_OF_RANGE, TYPE, UNCLOSED_QUOTE, WRONG_FIELD_COUNT
@@ -277,7 +278,7 @@ def test_odd_rows_among_ten_thousand_good_ones() -> None:
     rows = passengers(10_000)
     expected = csv_block(rows).read(CONTRACT.types).table.to_pylist()
     rows[1_234] |= {"Age": "old", "SibSp": "1.0"}
-    rows[9_999] |= {"PassengerId": "1e30"}
+    rows[9_999] |= {"PassengerId": "9" * 30}
     block = csv_block(rows)
     found = block.read(CONTRACT.types)
     table = found.table.to_pylist()
@@ -299,12 +300,48 @@ def test_column_that_is_kept_stands_as_it_stood_whatever_its_neighbours() -> Non
     assert CsvBlock(NAMES, data + b"odd,y\n").read(types).table["b"].to_pylist() == [*expected, "y"]
 
 
-def test_nan_in_a_column_of_numbers_is_missing_however_spelt() -> None:
+def test_only_some_spellings_of_nan_are_missing() -> None:
     types: dict[str, pa.DataType | None] = {"a": pa.int64(), "b": pa.float64()}
-    data = b"1,nan\n2,NAN\n3,-nan\n4, nan\n"
+    data = b'1,nan\n2,NAN\n3,-nan\n4, nan\n5,nan(7)\n6,NaN\n7,"NA"\n8,null\n9,NULL\n'
     for more in (b"", b"odd,1\n"):
-        column = CsvBlock(NAMES, data + more).read(types).table["b"]
-        assert column.null_count == 4
+        block = CsvBlock(NAMES, data + more)
+        assert block.read(types).table["b"].null_count == 9
+        assert problems_of(block, types)[-1] == (TYPE, "b", [1, 2, 3, 4, 8])
+
+
+@pytest.mark.parametrize(("column", "name"), [("a", b"%b,1\n"), ("b", b'1,"%b"\n')])
+@pytest.mark.parametrize("text", [b"0x10", b"0XfF", b"0xffffffffffffffff", b" 0x1", b"0x1\t"])
+def test_hexadecimal_is_no_integer(column: str, name: bytes, text: bytes) -> None:
+    """It is the only thing that can be wrong: the parser itself reads it without complaint."""
+    types: dict[str, pa.DataType | None] = {"a": pa.int64(), "b": pa.int64()}
+    for before in (b"", b"1,2\n" * 1_000):
+        block = CsvBlock(NAMES, before + name % text + b"3,4\n")
+        found = block.read(types)
+        assert problems_of(block, types) == [(TYPE, column, [before.count(b"\n")])]
+        assert found.table.to_pylist()[-1] == {"a": 3, "b": 4}
+
+
+def test_columns_are_read_as_well_beside_text_that_looks_hexadecimal() -> None:
+    types: dict[str, pa.DataType | None] = {"a": pa.int64(), "b": STRING}
+    found = CsvBlock(NAMES, b"1,0x10\n-2,0X\n,x\n3,\n").read(types)
+    assert found.table.to_pydict() == {"a": [1, -2, None, 3], "b": ["0x10", "0X", "x", None]}
+    assert found.problems == []
+
+
+SPELLINGS = ["%d", "%d.0", "+%d", " %d\t", "00%d", '"%d"', '"%d.00"', "%de0", "0x%d", "%d.5", "x%d", "9" * 19 + "%d"]
+
+
+@given(st.lists(st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=3), min_size=2, max_size=5), st.booleans())
+def test_blocks_are_read_as_without_the_others(blocks: list[list[str]], ragged: bool) -> None:
+    """What one block teaches the next about the file makes it no different."""
+    types: dict[str, pa.DataType | None] = {"a": pa.int64(), "b": pa.float64()}
+    hint = ParseHint()
+    for number, spellings in enumerate(blocks):
+        data = "".join(f"{spelling % row},{row}\n" for row, spelling in enumerate(spellings)).encode()
+        data += b"1,2,3\n" if ragged and number % 2 else b""
+        taught, alone = CsvBlock(NAMES, data, hint=hint), CsvBlock(NAMES, data)
+        assert taught.read(types).table.equals(alone.read(types).table)
+        assert problems_of(taught, types) == problems_of(alone, types)
 
 
 def test_foreign_bytes_spoil_only_their_own_field() -> None:

@@ -72,6 +72,7 @@ def test_a_report_contains_the_options_that_shape_a_run() -> None:
     options = RunOptions(keep=["Name"], max_rejects=RejectLimit.parse("2.5%"), shard=Shard(1, 3), jobs=2, wait=3)
     assert options.recorded() == {
         "keep": ["Name"],
+        "keep_key_text": None,
         "max_rejects": "2.5%",
         "min_rows": 0,
         "max_psi": None,
@@ -83,9 +84,10 @@ def test_a_report_contains_the_options_that_shape_a_run() -> None:
 
 
 def test_a_recipe_contains_the_options_that_shape_an_output() -> None:
-    options = RunOptions(keep=("Name",), min_rows=3, resume=True, jobs=7, rejects="r.csv", wait=1)
-    assert options.recipe() == {"keep": ["Name"], "max_rejects": "0", "min_rows": 3, "max_psi": None}
-    assert options.recipe() == RunOptions(keep=["Name"], min_rows=3).recipe()
+    options = RunOptions(keep=("Name",), keep_key_text="Id", min_rows=3, resume=True, jobs=7, rejects="r.csv", wait=1)
+    recipe = {"keep": ["Name"], "keep_key_text": "Id", "max_rejects": "0", "min_rows": 3, "max_psi": None}
+    assert options.recipe() == recipe
+    assert options.recipe() == RunOptions(keep=["Name"], keep_key_text="Id", min_rows=3).recipe()
 
 
 def test_options_that_differ_from_their_defaults_are_the_given_ones() -> None:

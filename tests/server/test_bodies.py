@@ -193,6 +193,18 @@ def test_rows_with_distinct_columns_take_no_quadratic_space(small_model: Model) 
         ("Pclass", 4, "not_allowed"),
         ("PassengerId", 2**63, "out_of_range"),
         ("PassengerId", 1e300, "out_of_range"),
+        ("PassengerId", 2.0**63, "out_of_range"),
+        ("PassengerId", 10**400, "out_of_range"),
+        ("PassengerId", float("inf"), "not_finite"),
+        ("PassengerId", 1e-5, "type"),
+        ("PassengerId", "0x10", "type"),
+        ("PassengerId", False, "type"),
+        ("Fare", 10**400, "not_finite"),
+        ("Fare", "nan", "type"),
+        ("Cabin", False, "not_allowed"),
+        ("Cabin", "False", "not_allowed"),
+        ("Cabin", "C85\n", "not_allowed"),
+        ("Cabin", "NULL", "not_allowed"),
         ("Sex", 1, "not_allowed"),
         ("Sex", {"a": "male"}, "not_allowed"),
         ("Cabin", "\ud800", "encoding"),
@@ -205,8 +217,38 @@ def test_json_values_that_break_a_rule(client: FlaskClient, column: str, value: 
 
 
 @pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("1e3", 1_000),
+        ("1.0", 1),
+        ("-0.0", 0),
+        ("12.50E+1", 125),
+        ("1e17", 10**17),
+        ("9007199254740993.0", 2**53 + 1),
+        ("123456789012345678.0", 123456789012345678),
+        ("1.23456789012345678e17", 123456789012345678),
+        ("9223372036854775807", 2**63 - 1),
+        ("9.223372036854775807e18", 2**63 - 1),
+    ],
+)
+def test_the_value_of_a_json_number_counts_and_not_its_spelling(client: FlaskClient, text: str, key: int) -> None:
+    body = json.dumps(ROW | {"PassengerId": "here", "Age": "there"}).replace('"here"', text).replace('"there"', "2.2e1")
+    assert post(client, body.encode(), JSON).get_json()["PassengerId"] == key
+    many = f"[{body}, {json.dumps(ROW | {'PassengerId': 7, 'Age': 121})}]"  # too odd for the fast path
+    answer = post(client, many.encode(), JSON, path="/predict?rejects=allow").get_json()
+    assert [row["PassengerId"] for row in answer["predictions"]] == [key]
+
+
+@pytest.mark.parametrize(
     ("column", "value", "same"),
-    [("Age", float("nan"), None), ("Pclass", 2.0, 2), ("Cabin", "", None), ("Cabin", "NA", None), ("Age", 22, 22.0)],
+    [
+        ("Age", float("nan"), None),
+        ("Pclass", 2.0, 2),
+        ("Cabin", "", None),
+        ("Cabin", "NA", None),
+        ("Age", 22, 22.0),
+        ("Cabin", "null", None),
+    ],
 )
 def test_json_values_that_mean_the_same(client: FlaskClient, column: str, value: Any, same: Any) -> None:
     answers = [

@@ -74,6 +74,7 @@ ODD = [
     "é",
     "٣",
 ]
+ODD += ["0x3", "1e0", "NAN", "-nan", "False", "F G73", "C85\n", "3."]
 ODD += ["", " 3", "3 ", "9" * 18, "9" * 19, "A\0", '"', "\t"]
 
 
@@ -149,7 +150,7 @@ VALUES = (
     | st.integers(-1, 25)
     | st.floats(allow_nan=True)
     | st.text(max_size=3)
-    | st.sampled_from(["male", "female", "A1", "NA", "", 3.0, 2**53 + 1, -0.0])
+    | st.sampled_from(["male", "female", "A1", "A1\n", "False", "NA", "", 3.0, 1e3, 1e17, 2**53 + 1, -0.0])
     | st.lists(st.integers(), max_size=1)
 )
 
@@ -181,6 +182,7 @@ CHECKED = Contract(
             "not_in": pap.Column(pa.int64(), pap.Check.notin([0, 7])),
             "word": pap.Column(pa.string(), pap.Check.isin(["a", "B", "é"])),
             "pattern": pap.Column(pa.string(), pap.Check.str_matches(r"^[A-C0-9]x"), nullable=True),
+            "whole_pattern": pap.Column(pa.string(), pap.Check.str_matches("^[AB](x[0-9]?)*( y)+$"), nullable=True),
             "free_pattern": pap.Column(pa.string(), pap.Check.str_matches(r"^\d+$")),
         }
     ),
@@ -189,7 +191,9 @@ CHECKED = Contract(
 OF_TYPE = {
     pa.int64(): st.integers(-8, 8) | st.integers(-(2**63), 2**63 - 1) | st.just(2**40),
     pa.float64(): st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([-1.5, 2.0, 0.1, 1e9, -0.0]),
-    STRING: st.text(max_size=3) | st.sampled_from(["a", "B", "é", "Ax", "0xy", "Dx", "12", "12\n", "\u0663", "ax"]),
+    STRING: st.text(max_size=3)
+    | st.sampled_from(["a", "B", "é", "Ax", "0xy", "Dx", "12", "12\n", "\u0663", "ax"])
+    | st.sampled_from(["A y", "Bx1x y y", "A y\n", "A y y ", "C85", "C85\n", "F G73", "F  G73", "False", "\nC85"]),
 }
 
 

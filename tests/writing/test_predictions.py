@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -110,6 +111,68 @@ def test_a_column_that_is_written_anyway_is_refused(tmp_path: Path, keep: list[s
     path.write_text("id,size,colour,note,large,Probability\n1,1,red,x,0,0\n")
     with pytest.raises(UsageError, match=f"^{keep[0]} is written anyway, or kept twice"):
         score(Inputs([str(path)]), replace(COLUMNS, keep=keep), str(tmp_path / "out.csv"))
+    assert os.listdir(tmp_path) == ["in.csv"]
+
+
+KEYS = ["000123", " 7", "+8.0", "-0", "9.", "1e3", "NA", "123", "0x10", "00"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("name", ["key as text", "size", "note"])
+def test_the_key_is_kept_as_it_stands_in_a_csv(tmp_path: Path, name: str, jobs: int) -> None:
+    lines = [f'"{key}",1,red,n{row}' for row, key in enumerate(KEYS)]
+    (tmp_path / "in.csv").write_text("\n".join(["id,size,colour,note", *lines, ""]))
+    columns = replace(COLUMNS, key_text=name, keep=["colour"])
+    inputs = Inputs([str(tmp_path / "in.csv")], jobs=jobs, max_rejects=RejectLimit(9))
+    for output in ("out.csv", "out.parquet"):
+        report = score(inputs, columns, str(tmp_path / output))
+        counts = {(rule.rule, rule.column): rule.rows for rule in report.rules}
+        assert counts == {("type", "id"): 2, ("missing", "id"): 1, ("duplicate_key", "id"): 2}
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.schema.names == ["id", name, "colour", "large", "Probability"]
+    assert table["id"].to_pylist() == [123, 7, 8, 0, 9]
+    assert table[name].to_pylist() == KEYS[:5]
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row[name] for row in csv.DictReader(file)] == KEYS[:5]
+    score(inputs, replace(columns, key_text=None), str(tmp_path / "without.parquet"))
+    assert pq.read_table(tmp_path / "without.parquet").equals(table.drop_columns([name]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "texts"),
+    [
+        (pa.array([7, 8]), ["7", "8"]),
+        (pa.array([7.0, 2.0**60]), ["7", "1.152921504606847e+18"]),
+        (pa.array([Decimal("7.00"), Decimal("8.00")]), ["7.00", "8.00"]),
+        (pa.array([7, 8]).dictionary_encode(), ["7", "8"]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_the_key_of_a_parquet_is_kept_as_text(tmp_path: Path, keys: pa.Array, texts: list[str]) -> None:
+    table = pq.read_table(write(tmp_path / "plain.parquet", [("1", "1", "red"), ("2", "1", "red")]))
+    pq.write_table(table.set_column(table.schema.get_field_index("id"), "id", keys), tmp_path / "in.parquet")
+    score(Inputs([str(tmp_path / "in.parquet")]), replace(COLUMNS, key_text="text"), str(tmp_path / "out.parquet"))
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found["text"].to_pylist() == texts
+    assert found["id"].to_pylist() == [int(key) for key in keys.to_pylist()]
+
+
+def test_keys_that_are_no_text_are_rejected_with_and_without_their_text(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"id,size,colour,note\n1,1,red,\n\xff2,1,red,\n3,1\n")
+    found = []
+    for key_text in (None, "text"):
+        inputs = Inputs([str(tmp_path / "in.csv")], max_rejects=RejectLimit(2))
+        report = score(inputs, replace(COLUMNS, key_text=key_text), str(tmp_path / "out.parquet"))
+        found.append([(rule.rule, rule.column, rule.rows) for rule in report.rules])
+    assert found == [[("encoding", "id", 1), ("wrong_field_count", None, 1)]] * 2
+    assert pq.read_table(tmp_path / "out.parquet")["text"].to_pylist() == ["1"]
+
+
+@pytest.mark.parametrize("name", ["id", "large", "Probability", "note"])
+def test_the_keys_text_needs_a_name_of_its_own(tmp_path: Path, name: str) -> None:
+    source = write(tmp_path / "in.csv", [("1", "1", "red")])
+    with pytest.raises(UsageError, match=f"^--keep-key-text {name}: that column is written anyway"):
+        score(Inputs([source]), replace(COLUMNS, key_text=name, keep=["note"]), str(tmp_path / "out.csv"))
     assert os.listdir(tmp_path) == ["in.csv"]
 
 

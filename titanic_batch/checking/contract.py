@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from titanic_batch.checking.column_checks import ColumnChecks, rule_of
-from titanic_batch.checking.json_schema import json_schema_of
+from titanic_batch.checking.json_schema import BOUNDS, json_schema_of
 from titanic_batch.reading.blocks import Rows
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.rules import (
@@ -96,15 +96,19 @@ class Contract:
         A field is the first allowed value if the column lists them, None if the column is nullable, and otherwise the
         minimum, or a default (1 or an empty string) if there is none.
         """
-        described = self.describe()["properties"]
-        return {
-            name: described[name]["enum"][0]
-            if "enum" in described[name]
-            else None
-            if column.nullable
-            else described[name].get("minimum", "" if self.types[name] == STRING else 1)
-            for name, column in self._schema.columns.items()
-        }
+        example: dict[str, Any] = {}
+        for name, described in self.describe()["properties"].items():
+            arrow_type = self.types[name]
+            if "enum" in described:
+                example[name] = described["enum"][0]
+            elif self._schema.columns[name].nullable:
+                example[name] = None
+            elif arrow_type == STRING:
+                example[name] = ""
+            else:
+                minimum = described.get("minimum", 1)
+                example[name] = 1 if minimum == BOUNDS[arrow_type][0] else minimum
+        return example
 
     def problems(self, rows: Rows) -> list[Problem]:
         """Return all problems of the rows: those found while reading them, and those found by the schema's checks.

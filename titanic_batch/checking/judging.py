@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from titanic_batch.checking.contract import Contract
+from titanic_batch.checking.key_text import with_key_text
 from titanic_batch.checking.keys import SeenKeys
 from titanic_batch.checking.threads import map_in_order
 from titanic_batch.reading.blocks import Block, Fields, Rows
@@ -112,6 +113,8 @@ class Judge:
         original type.
     fields
         Whether to return the original values of rejected rows.
+    key_text
+        Whether to pass the key to ``score`` as text, too, in the column `KEY_TEXT`.
     """
 
     def __init__(
@@ -121,11 +124,13 @@ class Judge:
         keep: Sequence[str] = (),
         *,
         fields: bool = False,
+        key_text: bool = False,
     ) -> None:
         self.contract = contract
         self._score = score
         self._types = types_to_read(contract, keep)
         self._fields = fields
+        self._key_text = key_text
 
     def require_columns(self, table: InputTable) -> None:
         """Check that a table has the contract's columns and those to keep.
@@ -172,7 +177,7 @@ class Judge:
 
     def _check(self, part: _Part) -> _CheckedBlock:
         require_memory(part.memory())
-        rows = part.read(self._types)
+        rows = self._read(part)
         problems = self.contract.problems(rows)
         accepted = np.ones(rows.table.num_rows, dtype=np.bool_)
         for problem in problems:
@@ -190,6 +195,12 @@ class Judge:
             keys=pc.drop_null(key).to_numpy(),
             keyless=np.flatnonzero(key.is_null().to_numpy()) if key.null_count else np.empty(0, dtype=np.int64),
         )
+
+    def _read(self, part: _Part) -> Rows:
+        if not self._key_text:
+            return part.read(self._types)
+        key = self.contract.key
+        return with_key_text(part.read({**self._types, key: None}), key, self.contract.types[key])
 
     def _reject_duplicates(self, checked: _CheckedBlock, first_row: int, seen: SeenKeys) -> JudgedBlock:
         repeated = np.flatnonzero(seen.add(checked.keys))

@@ -9,9 +9,18 @@ from typing import Any
 
 import pandera.pyarrow as pap
 
-# Regular expressions with the same meaning in Python and in Arrow: literal letters, digits and spaces, and sets of
-# letters and digits, optionally anchored at the start.
-_PORTABLE_PATTERN = re.compile(r"\^?(?:[A-Za-z0-9 ]|\[(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])+")
+# Literal letters, digits and spaces, and sets of letters and digits, alone or in groups, each perhaps repeated, and
+# optionally anchored at the start and the end.
+_REPEATED = r"(?:[A-Za-z0-9 ]|\[(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])[*+?]?"
+_PORTABLE_PATTERN = re.compile(rf"\^?(?:{_REPEATED}|\((?:{_REPEATED})+\)[*+?]?)+\$?")
+
+
+def is_portable(pattern: str) -> bool:
+    """Return whether a regular expression means the same in Python, Arrow and JSON Schema.
+
+    There is one exception: in Python, ``$`` also matches before a line end that ends the text.
+    """
+    return _PORTABLE_PATTERN.fullmatch(pattern) is not None
 
 
 def plain_check(check: pap.Check) -> Callable[[Any], bool] | None:
@@ -31,8 +40,9 @@ def plain_check(check: pap.Check) -> Callable[[Any], bool] | None:
         case "less_than" | "less_than_or_equal_to":
             compare = operator.lt if check.name == "less_than" else operator.le
             return lambda value: compare(value, given["max_value"])
-        case "str_matches" if _PORTABLE_PATTERN.fullmatch(given["pattern"]):
-            pattern = re.compile(given["pattern"])
-            return lambda value: pattern.match(value) is not None
+        case "str_matches" if is_portable(given["pattern"]):
+            pattern = re.compile(given["pattern"].removesuffix("$"))
+            matches = pattern.fullmatch if given["pattern"].endswith("$") else pattern.match
+            return lambda value: matches(value) is not None
         case _:
             return None

@@ -13,7 +13,7 @@ import pyarrow as pa
 from titanic_batch.checking.contract import Contract
 from titanic_batch.passenger.words import LABEL
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KEY = "PassengerId"
 
 PASSENGER = pap.DataFrameSchema(
@@ -33,9 +33,9 @@ PASSENGER = pap.DataFrameSchema(
         ),
         "Cabin": pap.Column(
             pa.string(),
-            pap.Check.str_matches(r"^[A-GT]"),
+            pap.Check.str_matches(r"^[A-GT][0-9]*( [A-GT][0-9]*)*$"),
             nullable=True,
-            description="Cabin, its first letter the deck",
+            description="Cabin, or several: C85, B57 B59",
         ),
     },
     name="Passenger",

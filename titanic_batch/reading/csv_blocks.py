@@ -1,6 +1,6 @@
 """Blocks of a CSV: complete rows, parsed independently of other blocks and in any thread.
 
-A block is first parsed directly into the contract's types. If that fails, it is parsed again as text and each field is
+A block is first parsed directly into the contract's types. If that fails, it is parsed again as text and each column is
 converted separately, so that an invalid field never affects other fields.
 """
 
@@ -17,9 +17,10 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from titanic_batch.reading.blocks import Fields, Rows
-from titanic_batch.reading.columns import MISSING_TEXTS, STRING, as_single_array, encoded, from_text, without_nan
+from titanic_batch.reading.columns import MISSING_TEXTS, as_single_array, encoded, from_plain_text, from_text
 from titanic_batch.reading.escapes import escape
-from titanic_batch.reading.rules import UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Problem
+from titanic_batch.reading.numbers import has_nan
+from titanic_batch.reading.rules import ENCODING, UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Problem
 
 NOT_BLANK = re.compile(rb"[^\r\n]")
 _FIELD_OF_LINE = re.compile(r'(?:"((?:[^"]++|"")*+)"?)?([^,]*+)(,?)')
@@ -27,13 +28,18 @@ _FIELD_OF_LINE = re.compile(r'(?:"((?:[^"]++|"")*+)"?)?([^,]*+)(,?)')
 
 @dataclass(slots=True)
 class ParseHint:
-    """State shared by the blocks of one file: whether the last block had fields that break a rule.
+    """What the blocks of one file have learned from the last one. This only saves time; the results are the same.
 
-    If it had, parsing the next block directly into the contract's types would probably fail too, and is not tried. This
-    only saves time; the results are the same.
+    Attributes
+    ----------
+    is_text : bool
+        Whether the block had to be parsed as text: a row had the wrong number of fields, or a byte was not UTF-8.
+    odd_columns : frozenset of str
+        The columns of numbers that could not be parsed directly into their type.
     """
 
-    had_problems: bool = False
+    is_text: bool = False
+    odd_columns: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +61,8 @@ class CsvBlock:
 
     def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
         """Return the columns in ``types``, each converted to its type, or as unchanged text if that is None."""
-        if not self.unclosed and not self.hint.had_problems:
-            wanted = {name: wanted or pa.string() for name, wanted in types.items()}
-            try:
-                # ``missing_text`` applies to all columns of text, so it must be off if one is to stay unchanged.
-                table = self._parse(self.data, wanted, handler=None, missing_text=None not in types.values())
-            except pa.ArrowInvalid:
-                pass
-            else:
-                return Rows(_with_missing(table, types))
-        return self._read_text(types)
+        rows = None if self.unclosed or self.hint.is_text else self._read_directly(types)
+        return self._read_text(types) if rows is None else rows
 
     def fields(self, rows: NDArray[np.int64]) -> Fields:
         """Return the original values of the given rows in all columns of the file, escaped with `escapes.escape`."""
@@ -80,19 +78,49 @@ class CsvBlock:
             table = pa.table(columns, schema=table.schema)
         return Fields(table, row_lines)
 
+    def _read_directly(self, types: Mapping[str, pa.DataType | None]) -> Rows | None:
+        """Return the columns, parsed directly into their types except for odd ones, or None if that is not possible."""
+        as_text = {name for name, wanted in types.items() if wanted is None} | self.hint.odd_columns
+        if _may_hold_hexadecimal(self.data):  # which the parser takes for integers
+            as_text |= {name for name, wanted in types.items() if wanted == pa.int64()}
+        parsed_types = {name: pa.string() if name in as_text else wanted for name, wanted in types.items()}
+        try:
+            # ``missing_text`` applies to all columns of text, so it must be off if one is to stay unchanged.
+            table = self._parse(self.data, parsed_types, handler=None, missing_text=None not in types.values())
+        except pa.ArrowInvalid:
+            return None
+        if any(map(has_nan, table.columns)):  # spelled in a way that only the parser knows
+            return None
+        return self._converted(table, types, escaped=False)
+
     def _read_text(self, types: Mapping[str, pa.DataType | None]) -> Rows:
         table, lines, escaped = self._parse_text(list(types))
-        problems: list[Problem] = []
+        rows = self._converted(table, types, escaped=escaped)
         if self.unclosed:
-            problems.append(Problem(UNCLOSED_QUOTE, None, np.array([0])))
+            rows.problems.insert(0, Problem(UNCLOSED_QUOTE, None, np.array([0])))
         elif lines:
-            problems.append(Problem(WRONG_FIELD_COUNT, None, np.array(sorted(lines))))
-        columns = []
+            rows.problems.insert(0, Problem(WRONG_FIELD_COUNT, None, np.array(sorted(lines))))
+        self.hint.is_text = any(problem.rule in (WRONG_FIELD_COUNT, ENCODING) for problem in rows.problems)
+        return rows
+
+    def _converted(self, table: pa.Table, types: Mapping[str, pa.DataType | None], *, escaped: bool) -> Rows:
+        """Return a table with the columns that are still text converted, and the rules that their fields break."""
+        columns, problems, odd_columns = [], [], set()
         for name, wanted in types.items():
-            column, broken = from_text(as_single_array(table[name]), wanted or pa.string(), escaped=escaped)
+            column = as_single_array(table[name])
+            if pa.types.is_dictionary(column.type):
+                column = encoded(column)
+            elif pa.types.is_string(column.type):
+                is_number = wanted is not None and pa.types.is_primitive(wanted)
+                plain = from_plain_text(column, wanted) if is_number else None
+                if plain is None:
+                    column, broken = from_text(column, wanted or pa.string(), escaped=escaped)
+                    problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
+                    odd_columns |= {name} if is_number else set()
+                else:
+                    column = plain
             columns.append(column)
-            problems += [Problem(rule, name, np.flatnonzero(mask)) for rule, mask in broken.items()]
-        self.hint.had_problems = bool(problems)
+        self.hint.odd_columns = frozenset(odd_columns)
         return Rows(pa.table(columns, names=list(types)), problems)
 
     def _parse_text(self, names: list[str]) -> tuple[pa.Table, dict[int, str], bool]:
@@ -145,14 +173,12 @@ class CsvBlock:
         )
 
 
-def _with_missing(table: pa.Table, types: Mapping[str, pa.DataType | None]) -> pa.Table:
-    """Return the table with those spellings of a missing value replaced by null that the parser did not recognize."""
-    for position, (name, wanted) in enumerate(types.items()):
-        if wanted == STRING:
-            table = table.set_column(position, name, encoded(as_single_array(table[name])))
-        elif wanted is not None:
-            table = table.set_column(position, name, without_nan(table[name]))
-    return table
+def _may_hold_hexadecimal(data: bytes | memoryview) -> bool:
+    """Return whether ``0x`` or ``0X`` stands anywhere in the data."""
+    octets = np.frombuffer(data, np.uint8)
+    # Two passes over all bytes; a regular expression takes twenty times as long.
+    after_zero = octets[np.flatnonzero(octets[1:] | 0x20 == ord("x"))] == ord("0")
+    return bool(after_zero.any())
 
 
 def _fields_of(line: str) -> list[str]:

@@ -80,7 +80,11 @@ def score(
         rejects.begin(tables, stack)
         predictions = stack.enter_context(TableWriter(output.file, target.format, schema))
         judge = Judge(
-            columns.contract, partial(columns.of, schema=schema), columns.keep, fields=target.rejects is not None
+            columns.contract,
+            partial(columns.of, schema=schema),
+            columns.keep,
+            fields=target.rejects is not None,
+            key_text=columns.key_text is not None,
         )
         with closing(_judged_blocks(judge, tables, options, report)) as blocks:
             for block in blocks:

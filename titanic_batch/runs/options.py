@@ -166,6 +166,12 @@ def _shard(text: str, option: str) -> Shard:
     return Shard.parse(text)
 
 
+def _column_name(name: str, option: str) -> str:
+    if not name:
+        raise UsageError(f"{option}: the name of a column is empty.")
+    return name
+
+
 def _format(text: str, option: str) -> Format:
     return one_of(FORMATS, text, option)
 
@@ -191,6 +197,15 @@ class RunOptions:
     keep: Annotated[
         Sequence[str], Option("A column to carry over. Repeatable.", type=list, is_recorded=True, shapes_output=True)
     ] = ()
+    keep_key_text: Annotated[
+        str | None,
+        Option(
+            "A column to add: the key as it stands in the input, as text.",
+            parse=_column_name,
+            is_recorded=True,
+            shapes_output=True,
+        ),
+    ] = None
     with_values: Annotated[
         bool, Option("Show what the first bad rows hold.", ("validate",), flags=("--show-values",))
     ] = False
@@ -295,6 +310,8 @@ class RunOptions:
         """
         if given.get("jobs") is not None and given["jobs"] < 1:
             raise UsageError(f"jobs {given['jobs']}: there is at least 1.")
+        if given.get("keep_key_text") is not None:
+            given["keep_key_text"] = _column_name(given["keep_key_text"], "keep_key_text")
         if given.get("max_psi") is not None and not given["max_psi"] >= 0:
             raise UsageError(f"max_psi {given['max_psi']}: it is a number, 0 or more.")
         for name in ("input_format", "output_format"):

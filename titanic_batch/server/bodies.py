@@ -11,8 +11,9 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ _GZIP_ENCODINGS = ("gzip", "x-gzip")
 _GZIP_WBITS = 31  # has zlib expect a gzip header and trailer
 _GZIP_CHUNK = 2**12  # a body may be many streams, and the rest of the chunk is copied at the end of each
 _NOT_A_NUMBER = "?"
+_FIRST_INEXACT = 2**53  # from here on, not every integer is a float
 
 Record = Mapping[str, Any]
 """A row of a JSON body: its values by column name."""
@@ -77,7 +79,7 @@ def _gunzip(body: bytes, limits: Limits) -> bytes:
 
 
 def parse_json(body: bytes) -> Any:
-    """Return the value of a JSON text; ``NaN`` and ``Infinity`` are accepted.
+    """Return the value of a JSON text; ``NaN`` and ``Infinity`` are accepted, and large whole numbers are integers.
 
     Raises
     ------
@@ -85,11 +87,21 @@ def parse_json(body: bytes) -> Any:
         The body is not JSON.
     """
     try:
-        return json.loads(body.decode("utf-8"))
+        return json.loads(body.decode("utf-8"), parse_float=_parse_float)
     except UnicodeDecodeError:
         raise BadRequest("the body is not UTF-8.") from None
     except (ValueError, RecursionError):
         raise BadRequest("the body is no JSON that can be read.") from None
+
+
+def _parse_float(text: str) -> float | int:
+    """Return a number written with a point or an exponent, as an integer if a float would lose its last digits."""
+    number = float(text)
+    if abs(number) < _FIRST_INEXACT or math.isinf(number):
+        return number
+    exact = Decimal(text)
+    is_lost = exact != Decimal(repr(number)) and exact == exact.to_integral_value()
+    return int(exact) if is_lost else number
 
 
 def parse_json_lines(body: bytes) -> list[Any]:
@@ -140,7 +152,8 @@ def table_from_records(records: Sequence[Record], types: Mapping[str, pa.DataTyp
     """Open the rows of a JSON body as a table; a column that a row doesn't contain is missing in that row.
 
     If no row contains some column of ``types``, the table has no rows, only the names of the columns.
-    A numeric column takes JSON numbers only: booleans, and strings that spell a number, break the rule ``type``.
+    A numeric column takes JSON numbers only: booleans, and strings that spell a number, break the rule ``type``. Their
+    value counts, so an integer may be written as ``1.0`` or ``1e3``.
 
     Raises
     ------
@@ -155,7 +168,7 @@ def table_from_records(records: Sequence[Record], types: Mapping[str, pa.DataTyp
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(names)
-    columns = [(name, _string_field if types.get(name, STRING) == STRING else _number_field) for name in names]
+    columns = [(name, _field_of(types.get(name, STRING))) for name in names]
     writer.writerows([field(record.get(name)) for name, field in columns] for record in records)
     return _open("csv", text.getvalue().encode("utf-8", "surrogatepass"))
 
@@ -181,7 +194,21 @@ def _string_field(value: Any) -> str:
         raise BadRequest("the body holds a value that is nested too deeply.") from None
 
 
-def _number_field(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+def _float_field(value: Any) -> str:
+    if value is None or (type(value) is float and math.isnan(value)):
         return ""
     return repr(value) if type(value) in (int, float) else _NOT_A_NUMBER
+
+
+def _integer_field(value: Any) -> str:
+    if type(value) is int:
+        return repr(value)
+    # The text of a float may have an exponent, which that of an integer has not.
+    return repr(int(value)) if type(value) is float and value.is_integer() else _float_field(value)
+
+
+def _field_of(arrow_type: pa.DataType) -> Callable[[Any], str]:
+    """Return a function from a JSON value in a column of a type to the field of a CSV."""
+    if arrow_type == STRING:
+        return _string_field
+    return _integer_field if pa.types.is_integer(arrow_type) else _float_field

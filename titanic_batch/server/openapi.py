@@ -11,14 +11,11 @@ from werkzeug.routing import Map
 from titanic_batch.checking.contract import Contract
 from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.passenger.words import LABEL
-from titanic_batch.reading.columns import MISSING_TEXTS, STRING
 from titanic_batch.server.media import ARROW, CSV, HTML, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, TEXT, Limits
 from titanic_batch.version import __version__
 from titanic_batch.writing.predictions import PROBABILITY
 
 Schema = dict[str, Any]
-
-_INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
 
 _DETAILS = {
     400: "The body or the query can't be read",
@@ -73,22 +70,10 @@ def _array(items: Schema) -> Schema:
 
 
 def _row(contract: Contract) -> Schema:
-    """Return the JSON Schema of a row: every column is present, and a missing value is null."""
+    """Return the JSON Schema of a row."""
     described = contract.describe()
-    columns = {name: dict(column) for name, column in described["properties"].items()}
-    for name, column in columns.items():
-        nullable = isinstance(column["type"], list)
-        if contract.types[name] == STRING and nullable:
-            description = {"description": column.pop("description")} if "description" in column else {}
-            columns[name] = {"anyOf": [column, {"enum": list(MISSING_TEXTS)}], **description}
-        elif column["type"] == "integer" and not column.keys() & {"enum", "minimum", "maximum"}:
-            columns[name] = column | {"format": "int64"} | _INT64
-    return {
-        "type": "object",
-        "title": described["title"],
-        "properties": columns,
-        "required": list(columns),
-        "examples": [contract.example()],
+    return {name: described[name] for name in ("type", "title", "properties", "required")} | {
+        "examples": [contract.example()]
     }
 
 

@@ -59,8 +59,17 @@ def _fields(contract: Contract) -> list[dict[str, Any]]:
                 "options": [value for value in column.get("enum", []) if value is not None],
                 "minimum": column.get("minimum"),
                 "maximum": column.get("maximum"),
-                "pattern": f"{column['pattern'].removeprefix('^')}.*" if "pattern" in column else None,
+                "pattern": _pattern(column),
                 "value": example[name],
             }
         )
     return fields
+
+
+def _pattern(column: dict[str, Any]) -> str | None:
+    """Return the pattern of a column as HTML has it, which always matches the whole text."""
+    found = [part["pattern"] for part in (column, *column.get("anyOf", ())) if "pattern" in part]
+    if not found:
+        return None
+    text: str = found[0].removeprefix("^")
+    return text.removesuffix("$") if text.endswith("$") else f"{text}.*"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
+from titanic_batch.checking.key_text import KEY_TEXT
 from titanic_batch.errors import UsageError
 from titanic_batch.reading.column_text import as_text, is_plain
 from titanic_batch.reading.columns import is_text
@@ -23,7 +24,7 @@ ScoreRows = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
 
 @dataclass(frozen=True, slots=True)
 class PredictedColumns:
-    """The columns of the predictions: the key, the columns to keep, the label and the probability.
+    """The columns of the predictions: the key, perhaps also as text, the columns to keep, label and probability.
 
     Attributes
     ----------
@@ -35,6 +36,8 @@ class PredictedColumns:
         Function that computes the labels and probabilities of accepted rows.
     keep
         Input columns to copy to the predictions.
+    key_text
+        Name of a column for the key as it stands in the input, as text. If None, there is no such column.
     provenance
         Metadata to store in Parquet files.
     drift
@@ -46,6 +49,7 @@ class PredictedColumns:
     label: str
     scores: ScoreRows
     keep: Sequence[str] = ()
+    key_text: str | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     drift: Callable[[], Drift | None] = lambda: None
 
@@ -55,11 +59,14 @@ class PredictedColumns:
         Raises
         ------
         UsageError
-            A column to keep is listed twice, or is always written.
+            A column to keep is listed twice, or is always written, or the column for the key's text has no name of its
+            own.
         """
         written = [self.contract.key, *self.keep, self.label, PROBABILITY]
         if twice := {name for name in written if written.count(name) > 1}:
             raise UsageError(f"{', '.join(sorted(twice))} is written anyway, or kept twice: leave it out of --keep.")
+        if self.key_text in written:
+            raise UsageError(f"--keep-key-text {self.key_text}: that column is written anyway: choose another name.")
 
     def schema(self, tables: Sequence[InputTable], output_format: Format) -> pa.Schema:
         """Return the schema of the predictions.
@@ -70,6 +77,7 @@ class PredictedColumns:
         """
         types = self.contract.types
         fields = [(self.contract.key, types[self.contract.key])]
+        fields += [] if self.key_text is None else [(self.key_text, pa.string())]
         for name in self.keep:
             found = {types.get(name) or table.type_of(name) for table in tables}
             arrow_type = found.pop() if len(found) == 1 else pa.string()
@@ -84,7 +92,8 @@ class PredictedColumns:
     def of(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         """Return the predictions for accepted rows, with the given schema."""
         labels, probabilities = self.scores(rows)
-        copied = [_cast(rows[field.name], field.type) for field in schema if field.name in rows.column_names]
+        names = [self.contract.key, *([] if self.key_text is None else [KEY_TEXT]), *self.keep]
+        copied = [_cast(rows[name], arrow_type) for name, arrow_type in zip(names, schema.types, strict=False)]
         return pa.table([*copied, labels, probabilities], schema=schema)
 
 
