@@ -128,8 +128,8 @@ class Judge:
         """
         seen = SeenKeys()
         window = _Window(width=jobs + 2)
-        wanted = None if self._fields else list(self._types)
-        blocks = ((table, block) for table in tables for block in table.blocks(wanted))
+        wanted = list(self._types)
+        blocks = ((table, block) for table in tables for block in table.blocks(wanted, fields=self._fields))
         calls = (joblib.delayed(self._check)(window, number, *pair) for number, pair in enumerate(blocks))
         parallel = joblib.Parallel(
             n_jobs=jobs, prefer="threads", return_as="generator", pre_dispatch=jobs + 2, batch_size=1
@@ -199,7 +199,8 @@ def _merged(one: Fields | None, rows: NDArray[np.int64], other: Fields, other_ro
         return other
     order = np.argsort(np.concatenate([rows, other_rows]))
     lines = one.lines + other.lines
-    return Fields(pa.concat_tables([one.table, other.table]).take(pa.array(order)), [lines[index] for index in order])
+    table = pa.concat_tables([one.table, other.table]).take(pa.array(order))
+    return Fields(table, [lines[index] for index in order], one.unread | other.unread)
 
 
 class _Window:

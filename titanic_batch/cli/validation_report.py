@@ -28,6 +28,7 @@ def text(report: RunReport, contract: Contract) -> str:
     """Return a line with the totals, then one for each rule: its column, the number of rows, and the first of them."""
     lines = [_headline(report)]
     lines += [f"{rule.rule} {rule.column or 'row'}: {_rows(rule)}, {_first(rule)}" for rule in report.rules]
+    lines += report.remarks()
     if report.failure:
         lines.append(f"failed: {report.failure}")
     return "".join(f"{one_line(line)}\n" for line in lines)
@@ -39,7 +40,7 @@ def table(report: RunReport) -> Any:
     from rich.text import Text
 
     # Text, because rich would interpret brackets and colons in a plain string as markup.
-    state = Text(f"failed: {report.failure}" if report.failure else "passed")
+    state = Text("\n".join([*report.remarks(), f"failed: {report.failure}" if report.failure else "passed"]))
     shown = Table(title=Text(_headline(report)), caption=state)
     for heading in ("rule", "column", "rows", "first rows"):
         shown.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
@@ -74,6 +75,7 @@ def as_json(report: RunReport, contract: Contract) -> str:
         "rejected": report.rejected,
         "rules": rules,
         "rejects": report.rejects,
+        "unreadable_columns": report.unreadable_columns,
         "schema": {"version": contract.version, "digest": contract.digest},
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -91,7 +93,7 @@ def junit(report: RunReport, contract: Contract) -> str:
         case = ET.SubElement(suite, "testcase", classname=f"row.{column}" if column else "row", name=rule)
         if (rule, column) in broken:
             count = broken[rule, column]
-            message = _NOT_IN_XML.sub(lambda match: ascii(match.group())[1:-1], f"{_rows(count)}, {_first(count)}")
+            message = _in_xml(f"{_rows(count)}, {_first(count)}")
             if _too_many_rejects(report):
                 ET.SubElement(case, "failure", message=message, type=rule)
             else:
@@ -99,6 +101,8 @@ def junit(report: RunReport, contract: Contract) -> str:
     case = ET.SubElement(suite, "testcase", classname="file", name="min_rows")
     if report.too_few:
         ET.SubElement(case, "failure", message=str(report.failure), type="min_rows")
+    if report.remarks():
+        ET.SubElement(suite, "system-out").text = _in_xml("\n".join(report.remarks()))
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
@@ -123,6 +127,7 @@ def github(report: RunReport, contract: Contract) -> str:
             value = "" if row.value is None else f" {row.value!r}"
             which = f"row {row.number} breaks {rule.rule}{value} ({place} of {rule.rows})"
             lines.append(f"::{level} {named}::{_escaped(which)}")
+    lines += [f"::warning title=titanic validate::{_escaped(remark)}" for remark in report.remarks()]
     if report.failure:
         lines.append(f"::error title=titanic validate::{_escaped(report.failure)}")
     return "".join(f"{line}\n" for line in lines)
@@ -136,6 +141,7 @@ def github_summary(report: RunReport) -> str:
         lines += ["| rule | column | rows | first rows |", "| --- | --- | ---: | --- |"]
         cells = [(rule.rule, rule.column or "(row)", str(rule.rows), _first(rule)) for rule in report.rules]
         lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells]
+    lines += [f"\n{one_line(remark)}" for remark in report.remarks()]
     return "\n".join(lines) + "\n"
 
 
@@ -164,6 +170,10 @@ def _first(rule: RuleCount) -> str:
     shown = [f"{row.source}:{row.number}" + ("" if row.value is None else f" {row.value!r}") for row in rule.first_rows]
     cut = f"first {len(shown)} of {rule.rows}: " if len(shown) < rule.rows else ""
     return cut + ", ".join(shown)
+
+
+def _in_xml(value: str) -> str:
+    return _NOT_IN_XML.sub(lambda match: ascii(match.group())[1:-1], value)
 
 
 def _escaped(value: str, also: str = "") -> str:

@@ -47,7 +47,7 @@ class CsvTable(InputTable):
             self._all_names = _parse_header(self._splitter.header, source)
             self._closing = stack.pop_all()
 
-    def blocks(self, wanted: Sequence[str] | None) -> Iterator[Block]:
+    def blocks(self, wanted: Sequence[str], *, fields: bool = False) -> Iterator[Block]:
         """Yield the blocks of the table; see `InputTable.blocks`."""
         with reading_from(self.source.name):
             yield from self._splitter.blocks(self._all_names)

@@ -197,6 +197,7 @@ class RunRecord:
             "rejected_by_rule": [
                 {"rule": rule, "column": column, "rows": rows} for (rule, column), rows in self._rules().items()
             ],
+            "unreadable_columns": sorted({name for report in self.reports for name in report.unreadable_columns}),
             "inputs": self._inputs(),
             "outputs": [asdict(file) for report in self.reports for file in report.outputs],
             "predictions": self._predictions(),
