@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import BinaryIO
@@ -21,6 +21,19 @@ _MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"
 _TAIL_BYTES = 8  # the length of the footer, and the magic
 
 
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A column without parts, with its index among all of these. One that is repeated may have any number of values.
+
+    The path is None within nested columns: writers don't agree on what parts are called.
+    """
+
+    index: int
+    path: str | None
+    physical_type: str
+    is_repeated: bool
+
+
 @dataclass(frozen=True)
 class Footer:
     """What the footer of a Parquet file states.
@@ -32,6 +45,8 @@ class Footer:
         damaged or encrypted, so it may be called only after the column was read from this row group.
     names
         The columns, in file order.
+    paths
+        For each leaf, its name within those of the columns that it is nested in.
     types
         The type that each column is read as.
     unreadable
@@ -40,19 +55,20 @@ class Footer:
 
     metadata: pq.FileMetaData
     names: tuple[str, ...]
+    paths: Sequence[Sequence[str]]
     types: Mapping[str, pa.DataType]
     unreadable: frozenset[str] = frozenset()
 
     @cached_property
-    def flat_columns(self) -> Mapping[str, int]:
-        """The index of each column that has one value a row, by name. Names with a dot may be those of nested parts."""
+    def leaves(self) -> Mapping[str, Sequence[Leaf]]:
+        """The columns that hold the values of each column, by its name: itself, or its nested parts."""
+        leaves: dict[str, list[Leaf]] = {}
         schema = self.metadata.schema
-        columns = {schema.column(index).path: index for index in range(self.metadata.num_columns)}
-        return {
-            path: index
-            for path, index in columns.items()
-            if "." not in path and not schema.column(index).max_repetition_level
-        }
+        for index, (name, *parts) in enumerate(self.paths):
+            column, path = schema.column(index), None if parts else name
+            leaf = Leaf(index, path, column.physical_type, is_repeated=column.max_repetition_level > 0)
+            leaves.setdefault(name, []).append(leaf)
+        return leaves
 
 
 def read_footer(file: BinaryIO, name: str) -> Footer:
@@ -90,8 +106,8 @@ def read_footer(file: BinaryIO, name: str) -> Footer:
 def _parse(file: BinaryIO) -> Footer:
     parquet = pq.ParquetFile(file)
     schema = parquet.schema_arrow
-    types = map(without_views, schema.types)
-    return Footer(parquet.metadata, tuple(schema.names), dict(zip(schema.names, types, strict=True)))
+    types = dict(zip(schema.names, map(without_views, schema.types), strict=True))
+    return Footer(parquet.metadata, tuple(schema.names), parquet.reader.column_paths, types)
 
 
 def _raw(file: BinaryIO, size: int) -> tuple[bytes, bytes]:

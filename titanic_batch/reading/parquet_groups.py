@@ -16,7 +16,7 @@ from titanic_batch.reading.column_text import as_escaped_text
 from titanic_batch.reading.columns import is_text, stored_bounds
 from titanic_batch.reading.files import is_damage, read_error
 from titanic_batch.reading.formats import REJECT_PREFIX
-from titanic_batch.reading.parquet_footer import Footer
+from titanic_batch.reading.parquet_footer import Footer, Leaf
 
 _T = TypeVar("_T")
 _DAMAGE = (OSError, pa.ArrowException)
@@ -203,13 +203,12 @@ class RowGroups:
             raise DataError(
                 f"{self.name} is damaged: its footer states {stated} rows where there are {count}. Write it again."
             )
-        flat = self.footer.flat_columns
-        indices = [(name, flat[name]) for name in columns if name in flat]
+        leaves = [(name, leaf) for name in columns for leaf in self.footer.leaves[name]]
         for group in groups:
             row_group = self.footer.metadata.row_group(group)
-            for name, index in indices:
-                chunk = row_group.column(index)
-                if chunk.num_values != row_group.num_rows or not _is_called(chunk, name):
+            rows = row_group.num_rows
+            for name, leaf in leaves:
+                if not _is_of(leaf, row_group.column(leaf.index), rows):
                     raise DataError(
                         f"{self.name} is damaged: its footer contradicts itself about column {name}. Write it again."
                     )
@@ -227,12 +226,16 @@ class RowGroups:
         return read_error(self.name, error)
 
 
-def _is_called(chunk: pq.ColumnChunkMetaData, name: str) -> bool:
-    """Return whether a description is that of a column. If one is missing in a row group, the next is in its place."""
+def _is_of(leaf: Leaf, chunk: pq.ColumnChunkMetaData, rows: int) -> bool:
+    """Return whether a description in a row group of so many rows is that of a leaf.
+
+    Arrow reads what the schema says, also if that is the next column because one is missing, or has another type.
+    """
     try:
-        return chunk.path_in_schema in (name, "")  # a writer may leave it empty
+        is_called_so = leaf.path is None or chunk.path_in_schema in (leaf.path, "")  # a writer may leave it empty
     except UnicodeDecodeError:
         return False
+    return is_called_so and chunk.physical_type == leaf.physical_type and (leaf.is_repeated or chunk.num_values == rows)
 
 
 def _checked(table: pa.Table, columns: Sequence[str]) -> pa.Table:
