@@ -8,7 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests import odd_parquet, thrift
 from titanic_batch.errors import DataError, InputError, TitanicError, UsageError
 
 Reason: TypeAlias = tuple[str, str | None]
@@ -531,6 +532,8 @@ class OddFile:
         The error that ends the run instead, and what its message must hold.
     plain
         A CSV whose rows are those that are accepted.
+    unreadable
+        Columns that the rejects don't have, because they can't be read.
     """
 
     name: str
@@ -540,6 +543,7 @@ class OddFile:
     error: type[TitanicError] | None = None
     says: tuple[str, ...] = ()
     plain: bytes | None = None
+    unreadable: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -595,6 +599,7 @@ _THREE = csv_of(lines(1, 2, 3))
 _GZIP = gzip.compress(_THREE, mtime=0)
 _ZSTD = pa.compress(_THREE, "zstd", asbytes=True)
 _PARQUET = parquet_of(good_table(1, 3))
+_MAP = pa.map_(pa.string(), pa.int64())
 
 
 def _csv_files() -> list[OddFile]:
@@ -777,6 +782,82 @@ def _parquet_files() -> list[OddFile]:
     return files
 
 
+def _with_unreadable(name: str, content: bytes, *unreadable: str) -> OddFile:
+    """Return a file of two rows, the second rejected, with columns that are not needed and can't be read."""
+    return OddFile(
+        name,
+        {"in.parquet": content},
+        (1,),
+        {(0, 2): frozenset({("not_allowed", "Sex")})},
+        plain=csv_of(lines(1)),
+        unreadable=unreadable,
+    )
+
+
+def _damaged_parquet_files() -> list[OddFile]:
+    """Return files that can't be read, or all the same, since nothing is wrong with what is needed."""
+    table = with_columns(good_table(1, 2), Sex=pa.array(["female", "x"]), Extra=pa.array([[("k", 1)], []], _MAP))
+    file, many = parquet_of(table), parquet_of(good_table(1, 6), 2)
+    bare = pa.BufferOutputStream()
+    pq.write_table(table, bare, store_schema=False)
+    parts = odd_parquet.renamed(bare.getvalue().to_pybytes(), key=b"k", value=b"v", key_value=b"entries")
+    int128 = odd_parquet.INT128.read_bytes()
+    undescribed = odd_parquet.with_damaged_description(file, "Name")
+
+    def refused(name: str, content: bytes, *says: str) -> OddFile:
+        return _broken(name, content, *says, file="in.parquet")
+
+    def lying(name: str, *rows: int, total: int | None = None) -> OddFile:
+        return refused(name, thrift.edited(many, lambda footer: footer.set_rows(*rows, total=total)), "damaged")
+
+    def other(name: str, edit: Callable[[thrift.Footer], object]) -> OddFile:
+        return refused(name, thrift.edited(many, edit), "damaged")
+
+    def age(field: int, value: int) -> Callable[[thrift.Footer], object]:
+        return lambda footer: footer.description("Age", 1).__setitem__(field, value)
+
+    return [
+        _with_unreadable("a column encrypted", odd_parquet.encrypted(table, "Name"), "Name"),
+        _with_unreadable("two columns encrypted", odd_parquet.encrypted(table, "Name", "Embarked"), "Name", "Embarked"),
+        _with_unreadable("a column compressed with LZO", odd_parquet.with_lzo(file, "Name"), "Name"),
+        _with_unreadable("a column of an unknown type", odd_parquet.with_unknown_type(file, "Name"), "Name"),
+        _with_unreadable("a nested column of an unknown type", odd_parquet.with_unknown_type(file, "Extra"), "Extra"),
+        _with_unreadable("a column nested too deeply", odd_parquet.nested_deeper(file, "Extra", 120), "Extra"),
+        _with_unreadable("a column without parts", odd_parquet.with_empty_struct(file, "Empty"), "Empty"),
+        _with_unreadable("a column called by a byte", odd_parquet.renamed(file, Name=b"\xff"), "\\xff"),
+        _with_unreadable("a column with a damaged description", undescribed, "Name"),
+        _with_unreadable("a row group without the last column", odd_parquet.without_description(file, "key"), "Extra"),
+        _with_unreadable("a map whose parts are called otherwise", parts),
+        OddFile("a column of 128-bit integers", dict.fromkeys(("a.parquet", "b.parquet"), int128), (1, 2, 3),
+                {(1, row): frozenset({("duplicate_key", "PassengerId")}) for row in (1, 2, 3)}, unreadable=("h",)),
+        refused("a footer encrypted", odd_parquet.encrypted(table, "Name", footer=True), "is encrypted"),
+        refused("a needed column encrypted", odd_parquet.encrypted(table, "Sex"), "column Sex is encrypted"),
+        refused("a needed column compressed with LZO", odd_parquet.with_lzo(file, "Age"), "column Age", "compression"),
+        refused("a needed column of an unknown type", odd_parquet.with_unknown_type(file, "Fare"), "column Fare"),
+        refused("a needed column with a damaged description", odd_parquet.with_damaged_description(file, "Cabin"),
+                "damaged", "column Cabin"),
+        refused("a row group without a needed column", odd_parquet.without_description(file, "SibSp"), "SibSp"),
+        lying("row groups of fewer rows than the file", 2, 2, 2, total=20),
+        lying("row groups of more rows than the file", 2, 2, 2, total=5),
+        lying("a row group that states fewer rows than it has", 1, 2, 2),
+        lying("a row group that states no row", 0, 2, 2),
+        lying("a row group that states more rows than it has", 2, 7, 2),
+        lying("row groups whose rows add up only together", 1, 3, 2),
+        lying("a row group that states fewer rows than none", -2, 6, 2),
+        lying("a row group that states a trillion rows", 2, 2, 10**12),
+        lying("a row group that states more rows than there are numbers", 2, 2, 2**63 - 5, total=2**63 - 1),
+        other("no row groups", lambda footer: footer.groups.clear()),
+        other("row groups that are too few", lambda footer: footer.groups.pop()),
+        other("a column that states fewer values", age(5, 1)),
+        other("a column that states fewer values than none", age(5, -2)),
+        other("a column that lies beyond the file", age(11, 10**9)),
+        other("a column larger than the file", age(7, 2**60)),
+        # Read several at a time, Arrow takes the eight bytes of a number for two numbers.
+        other("a column of another type in the schema", lambda footer: footer.element("SibSp").__setitem__(1, 1)),
+        other("two columns swapped in a row group", lambda footer: footer.chunks(1).insert(5, footer.chunks(1).pop(6))),
+    ]  # fmt: skip
+
+
 def _cast(values: Any, kind: pa.DataType) -> pa.Array:
     plain = values.to_pylist()
     if pa.types.is_decimal(kind):
@@ -784,4 +865,4 @@ def _cast(values: Any, kind: pa.DataType) -> pa.Array:
     return pa.array(plain, kind)
 
 
-ODD_FILES: list[OddFile] = [*_csv_files(), *_parquet_files()]
+ODD_FILES: list[OddFile] = [*_csv_files(), *_parquet_files(), *_damaged_parquet_files()]

@@ -153,6 +153,9 @@ def test_file_is_judged_as_expected(odd: OddFile, cut: str, tmp_path: Path, pred
         found, predictions = both(names, tmp_path, predicted)
     assert found.counts == (len(odd.keys) + len(odd.reasons), len(odd.keys), len(odd.reasons))
     assert found.reasons == odd.reasons
+    assert found.report.left_out == list(odd.unreadable)
+    assert not found.report.incomplete
+    assert not set(odd.unreadable) & set(found.rejects.column_names)
     assert predictions["PassengerId"].to_pylist() == list(odd.keys)
     if odd.plain is not None:
         assert predictions.equals(scores_of(odd.plain, tmp_path / "plain", predicted))
@@ -169,6 +172,10 @@ QUICK = {
     "no such file",
     "one input damaged among others",
     "Parquet with rows of every fate",
+    "a column encrypted",
+    "two columns encrypted",
+    "a needed column encrypted",
+    "a row group that states a trillion rows",
 }
 
 
@@ -190,6 +197,9 @@ def test_command_ends_with_the_right_code_and_one_line(odd: OddFile, tmp_path: P
     assert (tmp_path / "out.csv").exists() == (odd.exit_code == 0)
     assert (tmp_path / "out.csv.rejects.csv").exists() == bool(odd.reasons)
     assert scoring.stdout == ""
+    columns, are = ("columns", "are") if len(odd.unreadable) > 1 else ("column", "is")
+    left_out = f"titanic: {columns} {', '.join(odd.unreadable)} can't be read and {are} left out of the rejects.\n"
+    remark = re.escape(left_out) if odd.unreadable else ""
     if odd.exit_code == 0:
         assert validating.stderr == scoring.stderr == ""
         assert f"{len(odd.keys)} rows, 0 rejected" in validating.stdout
@@ -203,7 +213,7 @@ def test_command_ends_with_the_right_code_and_one_line(odd: OddFile, tmp_path: P
         total = len(odd.keys) + len(odd.reasons)
         assert f"failed: {len(odd.reasons)} of {total} rows rejected, 0 allowed" in validating.stdout
         assert re.fullmatch(
-            rf"titanic: {len(odd.reasons)} of {total} rows rejected, 0 allowed \(.+\): "
+            rf"{remark}titanic: {len(odd.reasons)} of {total} rows rejected, 0 allowed \(.+\): "
             r"no predictions written; the rejected rows are in out\.csv\.rejects\.csv\.\n",
             scoring.stderr,
         )

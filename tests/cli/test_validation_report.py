@@ -143,6 +143,7 @@ def test_json_gives_everything_for_machines(titanic: Titanic) -> None:
             },
         ],
         "rejects": "rejects.csv",
+        "unreadable_columns": [],
         "schema": {"version": SCHEMA_VERSION, "digest": CONTRACT.digest},
     }
 

@@ -34,7 +34,7 @@ def rows_of(table: InputTable) -> list[dict[str, str]]:
     """Return the rows as they stood; blank fields are left out."""
     rows = []
     with table:
-        for block in table.blocks(None):
+        for block in table.blocks(table.names, fields=True):
             count = block.read(dict.fromkeys(table.names)).table.num_rows
             fields = block.fields(np.arange(count)).table.to_pylist()
             rows += [{name: value for name, value in row.items() if value} for row in fields]

@@ -21,6 +21,8 @@ from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.escapes import escape, unescape
 from titanic_batch.reading.files import read_error
 from titanic_batch.reading.parquet_blocks import ParquetBlock, parquet_blocks
+from titanic_batch.reading.parquet_footer import read_footer
+from titanic_batch.reading.parquet_groups import RowGroups
 from titanic_batch.reading.rules import ENCODING, OUT_OF_RANGE, TYPE
 
 ROWS = 1_000
@@ -38,8 +40,14 @@ def written(path: Path, table: pa.Table, **options: Any) -> str:
     return str(path)
 
 
-def blocks_of(path: str, names: list[str] | None = None) -> list[ParquetBlock]:
-    return list(parquet_blocks(path, pq.read_metadata(path), names))
+def row_groups(path: str) -> RowGroups:
+    with open(path, "rb") as file:
+        return RowGroups(path, read_footer(file, path), path)
+
+
+def blocks_of(path: str, names: list[str] | None = None, *, fields: bool = True) -> list[ParquetBlock]:
+    file = row_groups(path)
+    return list(parquet_blocks(file, file.footer.names if names is None else names, fields=fields))
 
 
 def read_all(path: str, types: dict[str, pa.DataType | None]) -> pa.Table:
@@ -226,7 +234,7 @@ def test_text_is_read_however_it_is_stored(tmp_path: Path, table: pa.Table, enco
     plain = table.set_column(2, "Sex", table["Sex"].cast(pa.string()))
     encodings = {"Sex": encoding, "Boat": encoding}
     pq.write_table(plain, path, row_group_size=300, use_dictionary=["Cabin"], column_encoding=encodings)
-    for block in parquet_blocks(path, pq.read_metadata(path), None):
+    for block in blocks_of(path):
         found = block.read(CONTRACT.types | {"Boat": None}).table
         assert found["Sex"].to_pylist() == table["Sex"].to_pylist()
         assert found["Boat"].to_pylist() == table["Boat"].to_pylist()
@@ -236,7 +244,7 @@ def test_codes_within_lists_that_differ_by_row_group(tmp_path: Path, table: pa.T
     names = [[f"name {row}"] for row in range(ROWS)]
     nested = pa.array(names, pa.list_(pa.dictionary(pa.int32(), pa.string())))
     path = written(tmp_path / "in.parquet", table.append_column("Names", nested), row_group_size=300)
-    (block,) = parquet_blocks(path, pq.read_metadata(path), None)
+    (block,) = blocks_of(path)
     assert block.read({"Names": None}).table["Names"].to_pylist() == names
     assert block.fields(np.array([1, 999])).table["Names"].to_pylist() == ['["name 1"]', '["name 999"]']
 
@@ -269,7 +277,7 @@ def test_rows_can_be_taken_of_views(
     monkeypatch.setattr(module, "MAX_GROUP_ROWS", largest_group)
     path = written(tmp_path / "in.parquet", pa.table({"views": views}))
     assert pq.read_table(path)["views"].type == views.type
-    (block,) = parquet_blocks(path, pq.read_metadata(path), None)
+    (block,) = blocks_of(path)
     assert block.fields(np.array([2, 0])).table["views"].to_pylist() == [text[2], text[0]]
     column = block.read({"views": None}).table["views"]
     assert column.take(pa.array([1, 0])).to_pylist() == [None, views[0].as_py()]
@@ -279,7 +287,7 @@ def test_fields_of_a_slice_of_a_huge_group(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(module, "BLOCK_ROWS", 100)
     monkeypatch.setattr(module, "MAX_GROUP_ROWS", 250)
     path = written(tmp_path / "in.parquet", table)
-    blocks = list(parquet_blocks(path, pq.read_metadata(path), None))
+    blocks = blocks_of(path)
     fields = blocks[3].fields(np.array([5, 99]))
     assert fields.table["PassengerId"].to_pylist() == ["306", "400"]
     assert fields.table["Boat"].to_pylist() == ["boat 5", "boat 19"]
@@ -290,15 +298,15 @@ def test_fields_of_a_slice_of_a_huge_group(tmp_path: Path, monkeypatch: pytest.M
 
 def test_damaged_pages_are_a_data_error(tmp_path: Path, table: pa.Table) -> None:
     path = Path(written(tmp_path / "in.parquet", table, compression="zstd"))
-    metadata = pq.read_metadata(path)
     data = bytearray(path.read_bytes())
     data[4:2_000] = bytes(1_996)
     path.write_bytes(data)
-    blocks = list(parquet_blocks(str(path), metadata, None))
-    for use in (lambda: blocks[0].read(CONTRACT.types), lambda: blocks[0].fields(np.array([0]))):
-        with pytest.raises(DataError, match=r"in\.parquet is damaged: it cannot be read to its end") as caught:
-            use()
-        assert caught.value.__cause__ is None
+    (block,) = blocks_of(str(path))
+    with pytest.raises(
+        DataError, match=r"in\.parquet is damaged: it cannot be read to its end \(column .+\)"
+    ) as caught:
+        block.read(CONTRACT.types)
+    assert caught.value.__cause__ is None
 
 
 def test_damage_in_a_huge_group_is_a_data_error(
@@ -307,10 +315,11 @@ def test_damage_in_a_huge_group_is_a_data_error(
     monkeypatch.setattr(module, "BLOCK_ROWS", 10)
     monkeypatch.setattr(module, "MAX_GROUP_ROWS", 20)
     path = Path(written(tmp_path / "in.parquet", table, compression="zstd"))
-    metadata = pq.read_metadata(path)
-    path.write_bytes(path.read_bytes()[:100])
+    data = bytearray(path.read_bytes())
+    data[4:2_000] = bytes(1_996)
+    path.write_bytes(data)
     with pytest.raises(DataError, match="is damaged"):
-        list(parquet_blocks(str(path), metadata, list(CONTRACT.types)))
+        blocks_of(str(path), list(CONTRACT.types))
 
 
 def test_file_that_went_away_is_worth_another_try(tmp_path: Path, table: pa.Table) -> None:

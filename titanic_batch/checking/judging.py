@@ -169,9 +169,8 @@ class Judge:
                 first_row += checked.count
 
     def _blocks(self, tables: Sequence[InputTable]) -> Generator[_Part, None, None]:
-        wanted = None if self._fields else list(self._types)
         for table in tables:
-            with closing(table.blocks(wanted)) as blocks:
+            with closing(table.blocks(list(self._types), fields=self._fields)) as blocks:
                 for block in blocks:
                     yield _Part(table, block)
 
@@ -228,4 +227,5 @@ def _merged(one: Fields | None, rows: NDArray[np.int64], other: Fields, other_ro
         return other
     order = np.argsort(np.concatenate([rows, other_rows]))
     lines = one.lines + other.lines
-    return Fields(pa.concat_tables([one.table, other.table]).take(pa.array(order)), [lines[index] for index in order])
+    table = pa.concat_tables([one.table, other.table]).take(pa.array(order))
+    return Fields(table, [lines[index] for index in order], one.unread | other.unread)

@@ -206,6 +206,8 @@ def say_outcome(report: RunReport, of: str = "") -> None:
     DataError
         The run failed because of its data.
     """
+    for remark in report.remarks():
+        say(f"{of}{remark}", "warning")
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
         raise errors.DataError(f"{of}{report.failure}: no predictions written{where}.")
@@ -247,13 +249,15 @@ def say_outcome_of_items(items: Sequence[FolderItem], output: str) -> None:
 
 
 def end_check(report: RunReport) -> None:
-    """End a check of data. There is no message, because the report already contains it.
+    """End a check of data. There is no message but a warning, because the report already contains the result.
 
     Raises
     ------
     Ended
         The data failed the check.
     """
+    for remark in report.remarks():
+        say(remark, "warning")
     if report.failure:
         raise Ended(INVALID_DATA)
 

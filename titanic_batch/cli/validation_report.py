@@ -31,6 +31,7 @@ def text(report: RunReport, contract: Contract) -> str:
     lines += [f"{rule.rule} {rule.column or 'row'}: {_rows(rule)}, {_first(rule)}" for rule in report.rules]
     if report.passed_over:
         lines.append(describe(report.passed_over))
+    lines += report.remarks()
     if report.failure:
         lines.append(f"failed: {report.failure}")
     return "".join(f"{one_line(line)}\n" for line in lines)
@@ -42,9 +43,8 @@ def table(report: RunReport) -> Any:
     from rich.text import Text
 
     # Text, because rich would interpret brackets and colons in a plain string as markup.
-    state = Text(f"failed: {report.failure}" if report.failure else "passed")
-    if report.passed_over:
-        state.append(f"\n{one_line(describe(report.passed_over))}")
+    remarks = report.remarks() + ([one_line(describe(report.passed_over))] if report.passed_over else [])
+    state = Text("\n".join([*remarks, f"failed: {report.failure}" if report.failure else "passed"]))
     shown = Table(title=Text(_headline(report)), caption=state)
     for heading in ("rule", "column", "rows", "first rows"):
         shown.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
@@ -80,6 +80,7 @@ def as_json(report: RunReport, contract: Contract) -> str:
         "rejected": report.rejected,
         "rules": rules,
         "rejects": report.rejects,
+        "unreadable_columns": report.unreadable_columns,
         "schema": {"version": contract.version, "digest": contract.digest},
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -116,6 +117,8 @@ def junit(report: RunReport, contract: Contract) -> str:
     if report.passed_over:
         case = ET.SubElement(suite, "testcase", classname="file", name="passed_over")
         ET.SubElement(case, "skipped", message=_xml(describe(report.passed_over)))
+    if report.remarks():
+        ET.SubElement(suite, "system-out").text = _xml("\n".join(report.remarks()))
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
@@ -142,6 +145,7 @@ def github(report: RunReport, contract: Contract) -> str:
             lines.append(f"::{level} {named}::{_escaped(which)}")
     if report.passed_over:
         lines.append(f"::warning title=titanic validate::{_escaped(one_line(describe(report.passed_over)))}")
+    lines += [f"::warning title=titanic validate::{_escaped(remark)}" for remark in report.remarks()]
     if report.failure:
         lines.append(f"::error title=titanic validate::{_escaped(report.failure)}")
     return "".join(f"{line}\n" for line in lines)
@@ -157,6 +161,7 @@ def github_summary(report: RunReport) -> str:
         lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells]
     if report.passed_over:
         lines += [*([""] if report.rules else []), one_line(describe(report.passed_over))]
+    lines += [f"\n{one_line(remark)}" for remark in report.remarks()]
     return "\n".join(lines) + "\n"
 
 

@@ -36,13 +36,16 @@ class Fields:
     Attributes
     ----------
     table
-        One string column for each column of the file.
+        One string column for each column of the file that can be read.
     lines
         One entry per row: the raw text of the row if its fields don't match the header, otherwise None.
+    unread
+        Columns of the table of which some fields could not be read, and are null.
     """
 
     table: pa.Table
     lines: list[str | None]
+    unread: frozenset[str] = frozenset()
 
 
 class Block(Protocol):

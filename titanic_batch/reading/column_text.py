@@ -61,7 +61,7 @@ def _to_json_value(value: pa.Scalar) -> Any:
             parts = [(field.name, _to_json_value(value[index])) for index, field in enumerate(value.type)]
             return dict(parts) if len(dict(parts)) == len(parts) else parts
         case pa.MapScalar():
-            return [[_to_json_value(entry["key"]), _to_json_value(entry["value"])] for entry in value.values]
+            return [[_to_json_value(entry[0]), _to_json_value(entry[1])] for entry in value.values]
         case pa.ListScalar():
             return [_to_json_value(part) for part in value.values]
         case pa.BinaryScalar():

@@ -55,7 +55,7 @@ class CsvTable(InputTable):
             if self._state is None:  # a stream can't be opened again
                 self._begun, self._closing = splitter, stack.pop_all()
 
-    def blocks(self, wanted: Sequence[str] | None) -> Generator[Block, None, None]:
+    def blocks(self, wanted: Sequence[str], *, fields: bool = False) -> Generator[Block, None, None]:
         """Yield the blocks of the table; see `InputTable.blocks`."""
         with reading_from(self.source.name), ExitStack() as stack:
             splitter = self._begun or self._open(stack)

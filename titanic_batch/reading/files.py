@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from titanic_batch.reading.limits import start_thread
 from titanic_batch.reading.paths import opening_error
 
 _CHUNK_BYTES = 2**20
+# In the messages of Arrow's Parquet reader, which has no exceptions of their own for these.
+_ENCRYPTED = re.compile("decrypt|encrypt")
+_UNSUPPORTED = re.compile("not yet implemented|not (currently )?supported|unsupported|unknown encoding", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +182,13 @@ def reading_from(name: str) -> Iterator[None]:
         raise read_error(name, error) from None
 
 
-def read_error(name: str, error: Exception) -> DataError | TransferError:
-    """Return the exception to raise if an open file can't be read.
+def is_damage(error: Exception) -> bool:
+    """Return whether a library's error is due to the content of a file, and neither to memory nor to the device."""
+    return not isinstance(error, MemoryError) and getattr(error, "errno", None) is None
+
+
+def read_error(name: str, error: Exception, column: str | None = None) -> DataError | TransferError:
+    """Return the exception to raise if an open file, or a column of it, can't be read.
 
     It is a `DataError` if the content is at fault, and a `TransferError` if memory or the device is. The library's own
     message is omitted, because it can quote the content of a field.
@@ -194,6 +203,19 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
         )
     if isinstance(error, OSError) and error.errno is not None:
         return TransferError(f"reading {name} failed midway ({reason_of(error)}): try again.")
+    if column is not None:
+        return _column_error(name, error, column)
     if isinstance(error, pa.ArrowNotImplementedError):  # such as 128-bit integers
         return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")
+
+
+def _column_error(name: str, error: Exception, column: str) -> DataError:
+    if _ENCRYPTED.search(str(error)):
+        return DataError(f"{name}: column {column} is encrypted: write it without encryption.")
+    if isinstance(error, pa.ArrowNotImplementedError) or _UNSUPPORTED.search(str(error)):
+        return DataError(
+            f"{name}: column {column} has a type, an encoding or a compression that can't be read here: "
+            "write it otherwise."
+        )
+    return DataError(f"{name} is damaged: it cannot be read to its end (column {column}). Write it again.")

@@ -49,7 +49,8 @@ class InputTable(ABC):
         self._state = None if source.stream is not None else state_of(source.name)
         self._bytes: CountingReader | None = None
         self._all_names: tuple[str, ...] = ()
-        self._types: dict[str, pa.DataType] = {}
+        self._types: Mapping[str, pa.DataType] = {}
+        self._unreadable: frozenset[str] = frozenset()  # columns of a type that can't be read
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -69,18 +70,25 @@ class InputTable(ABC):
         return tuple(name for name in self._all_names if not name.startswith(REJECT_PREFIX))
 
     @property
+    def readable_names(self) -> tuple[str, ...]:
+        """The names whose fields `Block.fields` returns: all but those of columns that can't be read."""
+        return self.names
+
+    @property
     def byte_size(self) -> int | None:
         """Size of the source in bytes, or None if unknown. For a pipe, the number of bytes read so far."""
         return self._state.size if self._state is not None else self._bytes.count if self._bytes is not None else None
 
     @abstractmethod
-    def blocks(self, wanted: Sequence[str] | None) -> Generator[Block, None, None]:
+    def blocks(self, wanted: Sequence[str], *, fields: bool = False) -> Generator[Block, None, None]:
         """Yield the blocks of the table in order.
 
         Parameters
         ----------
         wanted
-            The columns that will be read from the blocks, or None for all columns.
+            The columns that will be read from the blocks.
+        fields
+            Whether `Block.fields` will be called.
 
         Raises
         ------
@@ -107,14 +115,18 @@ class InputTable(ABC):
         Raises
         ------
         DataError
-            A column is missing, occurs more than once, or can't be converted. The message lists all missing columns,
-            each with the most similar existing name, if there is one.
+            A column is missing, occurs more than once, or can't be read or converted. The message lists all missing
+            columns, each with the most similar existing name, if there is one.
         """
         if missing := [name for name in wanted if name not in self.names]:
             raise DataError(f"{self.source.name}: {self._missing_message(missing, len(wanted))}")
         # Checked second: if the header is missing, these are values of the first row and not column names.
         if twice := sorted(name for name, count in Counter(self._all_names).items() if count > 1):
             raise DataError(f"{self.source.name}: column {', '.join(twice)} stands in the header more than once.")
+        if unreadable := [name for name in wanted if name in self._unreadable]:
+            raise DataError(
+                f"{self.source.name}: column {', '.join(unreadable)} has a type that can't be read here: convert it."
+            )
         for name, arrow_type in wanted.items():
             found = self._types.get(name)
             if arrow_type is not None and found is not None and not is_compatible(found, arrow_type):

@@ -7,45 +7,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from titanic_batch.reading.blocks import Fields, Rows
 from titanic_batch.reading.column_text import as_escaped_text
-from titanic_batch.reading.columns import as_single_array, from_arrow, is_text, stored_bounds, valid_text
-from titanic_batch.reading.files import reading_from
+from titanic_batch.reading.columns import as_single_array, from_arrow, is_text, valid_text
+from titanic_batch.reading.files import is_damage, reading_from
+from titanic_batch.reading.parquet_groups import RowGroups
 from titanic_batch.reading.rules import Mask, Problem
 
 BLOCK_ROWS = 2**18
 MAX_GROUP_ROWS = 2**20
-# Arrow can't read columns in these encodings as dictionaries.
-_DELTA_ENCODINGS = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
 
 
 @dataclass(frozen=True, slots=True)
 class ParquetBlock:
-    """Rows of a Parquet file: consecutive row groups, loaded when the block is read, or rows that are already loaded.
+    """Rows of a Parquet file: consecutive row groups, which are loaded when they are read, or rows already loaded."""
 
-    ``name`` is the name of the file in messages.
-    """
-
-    path: str
-    name: str
-    metadata: pq.FileMetaData
+    file: RowGroups
     groups: tuple[int, ...] = ()
     rows: pa.Table | None = None
 
     @property
     def size(self) -> int:
         """Number of rows in the block."""
-        if self.rows is not None:
-            return int(self.rows.num_rows)
-        return sum(self.metadata.row_group(group).num_rows for group in self.groups)
+        return sum(map(self.file.rows, self.groups)) if self.rows is None else int(self.rows.num_rows)
 
     def read(self, types: Mapping[str, pa.DataType | None]) -> Rows:
         """Return the columns in ``types``, each converted to its type, or with its original type if that is None."""
-        table = self._table(list(types))
+        with reading_from(self.file.name):
+            table = self.file.read(self.groups, list(types)) if self.rows is None else self.rows.select(list(types))
         problems, columns = [], []
         for name, wanted in types.items():
             column = as_single_array(table[name])
@@ -59,121 +50,75 @@ class ParquetBlock:
         return Rows(pa.table(columns, names=list(types)), problems)
 
     def fields(self, rows: NDArray[np.int64]) -> Fields:
-        """Return the original values of the given rows in all columns of the file, escaped with `escapes.escape`."""
-        table = self._table(None).take(pa.array(rows))
-        columns = [as_escaped_text(column) for column in table.columns]
-        return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
+        """Return the original values of the given rows in all columns that can be read, as `Block.fields` does.
 
-    def _table(self, names: list[str] | None) -> pa.Table:
-        with reading_from(self.name):
-            if self.rows is not None:
-                table = self.rows if names is None else self.rows.select(names)
-            else:
-                with _open_row_groups(self.path, self.metadata, self.groups) as file:
-                    table = _read_row_groups(file, self.groups, names)
-            _check_dictionary_indices(table)
-            return table
+        If a column can't be read to its end in a row group, its fields in that row group are null.
+        """
+        with reading_from(self.file.name):
+            names = self.file.readable
+            parts = [_as_text({}, names, rows[:0])]
+            places = [np.empty(0, dtype=np.int64)]
+            for table, at, own_rows in self._tables_with(rows, names):
+                parts.append(_as_text(table, names, own_rows))
+                places.append(at)
+        table = pa.concat_tables(part.table for part in parts).take(pa.array(np.argsort(np.concatenate(places))))
+        return Fields(table, [None] * len(rows), frozenset().union(*(part.unread for part in parts)))
+
+    def _tables_with(
+        self, rows: NDArray[np.int64], names: Sequence[str]
+    ) -> Iterator[tuple[Mapping[str, pa.ChunkedArray], NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield the columns of each row group that has some of the rows, their places in ``rows``, and the rows."""
+        if self.rows is not None:
+            yield dict(zip(self.rows.column_names, self.rows.columns, strict=True)), np.arange(len(rows)), rows
+        start = 0
+        for group in self.groups:
+            end = start + self.file.rows(group)
+            if len(at := np.flatnonzero((start <= rows) & (rows < end))):
+                yield self.file.read_what_can_be(group, names), at, rows[at] - start
+            start = end
 
 
-def parquet_blocks(
-    path: str, metadata: pq.FileMetaData, columns: Sequence[str] | None, name: str | None = None
-) -> Iterator[ParquetBlock]:
+def parquet_blocks(file: RowGroups, needed: Sequence[str], *, fields: bool) -> Iterator[ParquetBlock]:
     """Yield the blocks of a file in order.
 
     Parameters
     ----------
-    path
-        The file to read.
-    metadata
-        The metadata in its footer.
-    columns
-        The columns that will be read from the blocks, or None for all columns.
-    name
-        Name of the file in messages, by default its path.
+    file
+        The row groups to read.
+    needed
+        The columns that will be read from the blocks.
+    fields
+        Whether the fields of all columns will be read, too.
     """
-    name = name or path
     pending: list[int] = []
     pending_rows = 0
-    for group in range(metadata.num_row_groups):
-        rows = metadata.row_group(group).num_rows
+    for group in range(file.footer.metadata.num_row_groups):
+        rows = file.rows(group)
         if pending and pending_rows + rows > BLOCK_ROWS:
-            yield ParquetBlock(path, name, metadata, tuple(pending))
+            yield ParquetBlock(file, tuple(pending))
             pending, pending_rows = [], 0
         if rows > MAX_GROUP_ROWS:
-            yield from _slices(path, name, metadata, group, columns)
+            others = [name for name in file.readable if name not in needed] if fields else []
+            for table in file.slices(group, needed, others, BLOCK_ROWS):
+                yield ParquetBlock(file, rows=table)
         else:
             pending.append(group)
             pending_rows += rows
     if pending:
-        yield ParquetBlock(path, name, metadata, tuple(pending))
+        yield ParquetBlock(file, tuple(pending))
 
 
-def _slices(
-    path: str, name: str, metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None
-) -> Iterator[ParquetBlock]:
-    with reading_from(name), _open_row_groups(path, metadata, [group]) as file:
-        names = None if columns is None else list(columns)
-        for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=names, use_threads=False):
-            yield ParquetBlock(path, name, metadata, rows=_without_views(pa.Table.from_batches([batch])))
-
-
-def _open_row_groups(path: str, metadata: pq.FileMetaData, groups: Sequence[int]) -> pq.ParquetFile:
-    """Open a file to read the given row groups, with text as dictionaries unless it is delta-encoded."""
-    index = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
-    text = [field.name for field in metadata.schema.to_arrow_schema() if is_text(field.type)]
-    chunks = {name: [metadata.row_group(group).column(index[name]) for group in groups] for name in text}
-    encoded = [name for name in text if all(_DELTA_ENCODINGS.isdisjoint(chunk.encodings) for chunk in chunks[name])]
-    return pq.ParquetFile(path, metadata=metadata, read_dictionary=encoded, buffer_size=2**20)
-
-
-def _read_row_groups(file: pq.ParquetFile, groups: Sequence[int], columns: list[str] | None) -> pa.Table:
-    try:
-        table = file.read_row_groups(list(groups), columns=columns, use_threads=False)
-    except pa.ArrowNotImplementedError:  # dictionaries in nested columns, which differ between row groups
-        table = pa.concat_tables([file.read_row_group(group, columns=columns, use_threads=False) for group in groups])
-    return _without_views(table)
-
-
-def _without_views(table: pa.Table) -> pa.Table:
-    """Return a table with string and binary views converted to strings and binary: Arrow can't select rows of views."""
-    return table.cast(pa.schema([field.with_type(without_views(field.type)) for field in table.schema]))
-
-
-def without_views(arrow_type: pa.DataType) -> pa.DataType:
-    """Return the type that a column of type ``arrow_type`` is read as: string and binary views become plain types."""
-    if pa.types.is_string_view(arrow_type):
-        return pa.string()
-    if pa.types.is_binary_view(arrow_type):
-        return pa.binary()
-    inner = [arrow_type.field(i) for i in range(arrow_type.num_fields)] if pa.types.is_nested(arrow_type) else []
-    free = [field.with_type(without_views(field.type)) for field in inner]
-    if free == inner:
-        return arrow_type
-    match arrow_type:
-        case pa.StructType():
-            return pa.struct(free)
-        case pa.MapType():
-            return pa.map_(*(field.type for field in free[0].type))
-        case pa.FixedSizeListType(list_size=size):
-            return pa.list_(free[0], size)
-        case pa.LargeListType():
-            return pa.large_list(free[0])
-        case _:
-            return pa.list_(free[0])
-
-
-def _check_dictionary_indices(table: pa.Table) -> None:
-    """Check that dictionary indices are in range, which Arrow assumes even if the file is damaged.
-
-    Raises
-    ------
-    pyarrow.ArrowInvalid
-        An index is out of range.
-    """
-    for column in table.columns:
-        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
-            low, high = stored_bounds(chunk.indices) if len(chunk) else (0, -1)
-            if not 0 <= low <= high < len(chunk.dictionary):
-                codes = pc.min_max(chunk.indices).as_py()
-                if codes["max"] is not None and not 0 <= codes["min"] <= codes["max"] < len(chunk.dictionary):
-                    raise pa.ArrowInvalid("a code beyond the dictionary")
+def _as_text(columns: Mapping[str, pa.ChunkedArray], names: Sequence[str], rows: NDArray[np.int64]) -> Fields:
+    """Return rows of columns as text. A column that is not there or can't be converted is null."""
+    texts: dict[str, pa.ChunkedArray] = {}
+    taken = pa.array(rows)
+    for name in names:
+        try:
+            if name in columns:
+                texts[name] = as_escaped_text(columns[name].take(taken))
+        except pa.ArrowException as error:
+            if not is_damage(error):
+                raise
+    unread = frozenset(names) - texts.keys() if len(rows) else frozenset()
+    arrays = [texts.get(name, pa.chunked_array([pa.nulls(len(rows), pa.string())])) for name in names]
+    return Fields(pa.table(arrays, names=list(names)), [None] * len(rows), unread)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, nullcontext
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from titanic_batch.errors import DataError, InputError
+from titanic_batch.errors import InputError
 from titanic_batch.reading.blocks import Block
 from titanic_batch.reading.files import CountingReader, FileDigest, open_file, reading_from
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.reading.parquet_blocks import BLOCK_ROWS, parquet_blocks, without_views
+from titanic_batch.reading.parquet_blocks import BLOCK_ROWS, parquet_blocks
+from titanic_batch.reading.parquet_footer import read_footer
+from titanic_batch.reading.parquet_groups import RowGroups
 from titanic_batch.reading.sources import Source
 
 
@@ -47,17 +45,24 @@ class ParquetTable(InputTable):
         with reading_from(source.name), ExitStack() as stack:
             if self._state is None:
                 self._path = self._spool(stack, digest=digest)
-            self._metadata, schema = self._read_footer()
+            with open_file(self._path) as file:
+                footer = read_footer(file, source.name)
             self._closing = stack.pop_all()
-        self.size = self._metadata.num_rows
-        self._all_names = tuple(schema.names)
-        self._types = dict(zip(schema.names, map(without_views, schema.types), strict=True))
+        self.size = footer.metadata.num_rows
+        self._all_names, self._types, self._unreadable = footer.names, footer.types, footer.unreadable
+        self._groups = RowGroups(self._path, footer, source.name)
 
-    def blocks(self, wanted: Sequence[str] | None) -> Generator[Block, None, None]:
+    @property
+    def readable_names(self) -> tuple[str, ...]:
+        """The names whose fields `Block.fields` returns; see `InputTable.readable_names`."""
+        with reading_from(self.source.name):
+            return self._groups.readable
+
+    def blocks(self, wanted: Sequence[str], *, fields: bool = False) -> Generator[Block, None, None]:
         """Yield the blocks of the table; see `InputTable.blocks`."""
         with reading_from(self.source.name), ExitStack() as stack:
             digest = stack.enter_context(FileDigest(self._path)) if self._needs_digest else None
-            yield from parquet_blocks(self._path, self._metadata, wanted, self.source.name)
+            yield from parquet_blocks(self._groups, wanted, fields=fields)
             if digest is not None:
                 self._sha256 = digest.hexdigest()
 
@@ -78,13 +83,3 @@ class ParquetTable(InputTable):
             shutil.copyfileobj(self._bytes, spool)
         spool.flush()
         return f"/dev/fd/{spool.fileno()}"
-
-    def _read_footer(self) -> tuple[pq.FileMetaData, pa.Schema]:
-        with open_file(self._path) as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise DataError(f"{self.source.name} is empty: not even a header.")
-            try:
-                parquet = pq.ParquetFile(file)
-            except (pa.ArrowInvalid, UnicodeDecodeError):
-                raise DataError(f"{self.source.name} is not Parquet, or is cut short: write it again.") from None
-            return parquet.metadata, parquet.schema_arrow

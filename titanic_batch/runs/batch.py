@@ -100,6 +100,7 @@ def score(
             if report.failure:
                 publication.drop(output)
             report.rejects = rejects.close(report.rejected, if_any=target.rejects_if_any)
+            report.left_out, report.incomplete = rejects.left_out, rejects.incomplete
             publication.publish()
             if not report.failure:
                 report.output = output.name
@@ -136,6 +137,7 @@ def validate(
                     on_accepted(block.output)
         report.close(options)
         report.rejects = rejects.close(report.rejected, if_any=False)
+        report.left_out, report.incomplete = rejects.left_out, rejects.incomplete
         publication.publish()
     return report
 

@@ -175,7 +175,8 @@ def labelled_frame(labelled: Inputs, options: RunOptions) -> pd.DataFrame:
     report = validate(labelled.require_all(), LABELLED_CONTRACT, options, accepted.append)
     if report.failure:
         where = f"; the rejected rows are in {report.rejects}" if report.rejects else ""
-        raise DataError(f"{', '.join(labelled.names)}: {report.failure}: no model fitted{where}.")
+        remarks = "".join(f" ({remark.removesuffix('.')})" for remark in report.remarks())
+        raise DataError(f"{', '.join(labelled.names)}: {report.failure}: no model fitted{where}{remarks}.")
     return frame_of_rows(accepted, LABELLED_CONTRACT)
 
 

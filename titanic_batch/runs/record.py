@@ -201,6 +201,7 @@ class RunRecord:
             "rejected_by_rule": [
                 {"rule": rule, "column": column, "rows": rows} for (rule, column), rows in self._rules().items()
             ],
+            "unreadable_columns": sorted({name for report in self.reports for name in report.unreadable_columns}),
             "inputs": self._inputs(),
             "passed_over": [asdict(file) for file in self.passed_over],
             "outputs": [asdict(file) for report in self.reports for file in report.outputs],

@@ -83,6 +83,9 @@ class RunReport:
         The file of predictions, once published.
     rejects
         The rejects file, if there is one.
+    left_out, incomplete
+        Columns that can't be read, and that the rejects file does not have; and those of which it has only what can be
+        read.
     failure
         Why nothing but the rejects was published, or None if the data passed.
     too_few
@@ -110,6 +113,8 @@ class RunReport:
     rules: list[RuleCount] = field(default_factory=list)
     output: str | None = None
     rejects: str | None = None
+    left_out: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
     failure: str | None = None
     too_few: bool = False
     drift: Drift | None = None
@@ -150,6 +155,21 @@ class RunReport:
                 value = block.value(row, problem.column) if self.with_values else None
                 rule.first_rows.append(BrokenRow(block.table.source.name, row + block.first_row, value))
 
+    @property
+    def unreadable_columns(self) -> list[str]:
+        """Columns that could not be read, or not to their end, and are missing in the rejects file."""
+        return [*self.left_out, *self.incomplete]
+
+    def remarks(self) -> list[str]:
+        """Return what is to be known about the rejects file, in a sentence each."""
+        remarks = []
+        if self.left_out:
+            are = "are" if len(self.left_out) > 1 else "is"
+            remarks.append(f"{_columns(self.left_out)} can't be read and {are} left out of the rejects.")
+        if self.incomplete:
+            remarks.append(f"{_columns(self.incomplete)} can't be read in full: fields are missing in the rejects.")
+        return remarks
+
     def close(self, options: RunOptions) -> None:
         """Check the sums, and set ``failure`` if the rejects, the number of rows or the drift is beyond its limit."""
         if self.rows != self.accepted + self.rejected:
@@ -164,3 +184,7 @@ class RunReport:
             self.too_few = True
         elif self.drift is not None and options.max_psi is not None:
             self.failure = self.drift.describe(options.max_psi)
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"column{'s' * (len(names) > 1)} {', '.join(names)}"

@@ -17,14 +17,15 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
+from titanic_batch.errors import DataError
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table
+from titanic_batch.reading.parquet_footer import read_footer
 from titanic_batch.reading.sources import Source
 from titanic_batch.server.arrow_stream import parquet_from_arrow
 from titanic_batch.server.media import ARROW, CSV, Limits
@@ -179,8 +180,8 @@ def _open(file_format: Format, content: bytes) -> InputTable:
 
 def _check_parquet(body: bytes, limits: Limits) -> None:
     """Check a Parquet file's footer against the limits; if it can't be read, opening the file will say so."""
-    with suppress(OSError, pa.ArrowException, UnicodeDecodeError):
-        metadata = pq.ParquetFile(io.BytesIO(body)).metadata
+    with suppress(DataError):
+        metadata = read_footer(io.BytesIO(body), "the body").metadata
         limits.check_rows(metadata.num_rows)
         limits.check_bytes(sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)))
 

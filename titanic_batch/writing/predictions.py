@@ -15,6 +15,7 @@ from titanic_batch.reading.columns import is_text
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.drift import Drift
+from titanic_batch.writing.tables import is_writable
 
 PROBABILITY = "Probability"
 
@@ -72,8 +73,8 @@ class PredictedColumns:
         """Return the schema of the predictions.
 
         Kept columns have the same type as in the tables, except that dictionary-encoded text and string views become
-        plain strings. A column is also converted to strings if its type differs between tables, or if CSV output can't
-        represent its type.
+        plain strings. A column is also converted to strings if its type differs between tables, or if the output's
+        format can't represent its type.
         """
         types = self.contract.types
         fields = [(self.contract.key, types[self.contract.key])]
@@ -83,6 +84,7 @@ class PredictedColumns:
             arrow_type = found.pop() if len(found) == 1 else pa.string()
             if output_format == "parquet":
                 keeps_type = pa.types.is_large_string(arrow_type) or not is_text(arrow_type)
+                keeps_type = keeps_type and is_writable(arrow_type)
             else:
                 keeps_type = is_plain(arrow_type)
             fields.append((name, arrow_type if keeps_type else pa.string()))

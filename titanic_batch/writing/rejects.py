@@ -11,6 +11,7 @@ from typing import Self
 import pyarrow as pa
 
 from titanic_batch.checking.judging import JudgedBlock
+from titanic_batch.reading.blocks import Fields
 from titanic_batch.reading.escapes import escape, printable
 from titanic_batch.reading.formats import REJECT_PREFIX, Format, format_of
 from titanic_batch.reading.input_table import InputTable
@@ -112,6 +113,13 @@ class RejectsFile:
     publication
         Publishes the file before all others, so that the rejects are already there when new predictions appear.
 
+    Attributes
+    ----------
+    left_out : list of str
+        Columns that can't be read, and that the file therefore does not have.
+    incomplete : list of str
+        Columns of the file in which some fields are null because they can't be read.
+
     Raises
     ------
     OutputBusyError, OutputError, TransferError
@@ -121,22 +129,25 @@ class RejectsFile:
     """
 
     def __init__(self, name: str | None, publication: Publication) -> None:
+        self.left_out: list[str] = []
+        self.incomplete: list[str] = []
         self._name = name
+        self._columns: list[str] = []
         self._writer: RejectsWriter | None = None
         if name is not None:
             self._format = format_of(name, "a rejects file so called")
             self._output = publication.add(name, PRIVATE, first=True)
 
     def begin(self, tables: Sequence[InputTable], stack: ExitStack) -> None:
-        """Write the header, with the columns of all tables. ``stack`` closes the writer."""
-        if self._name is not None:
-            columns = list(dict.fromkeys(column for table in tables for column in table.names))
-            self._writer = stack.enter_context(RejectsWriter(self._output.file, self._format, columns))
+        """Set the tables, whose columns the file has, except those that can't be read. ``stack`` closes the writer."""
+        self._tables = tables
+        self._stack = stack
 
     def write(self, block: JudgedBlock) -> None:
         """Write the rejected rows of a block."""
-        if self._writer is not None:
-            self._writer.write(block)
+        if self._name is not None and block.fields is not None:
+            self._open().write(block)
+            self._note_unread(block.table.names, block.fields)
 
     def close(self, rejected: int, *, if_any: bool) -> str | None:
         """Complete the file and return its name.
@@ -144,10 +155,24 @@ class RejectsFile:
         If ``if_any`` is true and there are no rejects, the file is withdrawn and None is returned. None is also
         returned if there is no rejects file.
         """
-        if self._writer is None:
+        if self._name is None:
             return None
-        self._writer.close()
-        if rejected or not if_any:
-            return self._name
-        self._output.withdraw()
-        return None
+        if if_any and not rejected:
+            self._output.withdraw()
+            return None
+        self._open().close()
+        return self._name
+
+    def _note_unread(self, names: Sequence[str], fields: Fields) -> None:
+        unread = fields.unread | set(names).difference(fields.table.column_names)
+        for name in names if unread else ():
+            noted = self.incomplete if name in self._columns else self.left_out
+            if name in unread and name not in noted:
+                noted.append(name)
+
+    def _open(self) -> RejectsWriter:
+        """Return the writer, which is created when it is needed: finding out what can be read takes time."""
+        if self._writer is None:
+            self._columns = list(dict.fromkeys(name for table in self._tables for name in table.readable_names))
+            self._writer = self._stack.enter_context(RejectsWriter(self._output.file, self._format, self._columns))
+        return self._writer

@@ -20,6 +20,15 @@ ROW_GROUP_ROWS = 2**18
 Writable: TypeAlias = BinaryIO | io.RawIOBase
 
 
+def is_writable(arrow_type: pa.DataType) -> bool:
+    """Return whether a type can be written to Parquet. One that was read from it can, unless it has no parts."""
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("column", arrow_type)])).close()
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
+
+
 class TableWriter:
     """Writes tables of one schema to an open file, which it does not close.
 
