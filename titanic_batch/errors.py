@@ -13,8 +13,14 @@ library only raises these exceptions; the command line and the server map them t
     └── ModelError      a model is missing, damaged, built for another schema, or not the pinned one
 """
 
+import errno
 import re
+import zlib
 
+# What libraries say of an allocation that failed where they raise no MemoryError: the loader, zlib, zstd, C++.
+_OUT_OF_MEMORY = re.compile(
+    "cannot allocate memory|failed to map segment|insufficient memory|Error -4 |not enough memory|bad_alloc", re.I
+)
 _LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -53,3 +59,15 @@ class ModelError(TitanicError):
 def one_line(text: str) -> str:
     """Return a message with line breaks and control characters escaped, since file names may contain them."""
     return _LINE_BREAKS_AND_CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that memory could not be allocated, so that nothing that was read is at fault.
+
+    Extension modules that don't fit into memory raise an ImportError, and decompressors errors of their own.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ImportError | OSError | zlib.error) and _OUT_OF_MEMORY.search(str(error)) is not None
+    )

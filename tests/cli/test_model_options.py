@@ -137,6 +137,14 @@ def test_a_pickle_is_used_only_where_it_is_pinned(
     assert_fails(titanic(*score), 78, "is a pickle, which can run any code", "--model-sha256")
     assert is_silent(titanic(*score, "--model-sha256", digest_of(Path("model.joblib"))))
     assert_predictions(pyarrow.csv.read_csv("p.csv"), expected)
+    Path("p.csv").unlink()
+    pinned = ("--model-sha256", digest_of(Path("model.joblib")), "--report", "r.json")
+    for output in ("p.csv", "out/"):
+        refused = titanic("score", test_csv, "-o", output, "-m", "model.joblib", *pinned, "--max-psi", "0.25")
+        assert_fails(
+            refused, 2, "--max-psi compares the rows with those of the fit, of which model.joblib tells nothing"
+        )
+    assert not any(Path(name).exists() for name in ("p.csv", "r.json"))
 
 
 def test_a_model_for_another_schema_is_refused(titanic: Titanic, test_csv: Path, small_model: Model) -> None:

@@ -8,6 +8,7 @@ known without running it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from titanic_batch.errors import ModelError, UsageError
+from titanic_batch.errors import ModelError, TransferError, UsageError, is_out_of_memory
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
 
 DEFAULT_MODEL = "model.skops"
@@ -27,6 +28,11 @@ MANIFEST = "manifest.json"
 SCHEMA = "schema.json"
 _COMMENT_BYTES = 64
 _MAX_MANIFEST_BYTES = 2**24
+
+# What opening a file raises where its name or its permissions are at fault, and not the disk or the machine.
+_NAME_IS_WRONG = frozenset(
+    {errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
+)
 
 ModelFormat = Literal["skops", "joblib"]
 
@@ -73,6 +79,8 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
     ------
     ModelError
         The file is missing, damaged, no model, of another version of the format, or not the pinned one.
+    TransferError
+        Reading it failed midway.
     UsageError
         Its suffix is neither ``.skops`` nor ``.joblib``.
     """
@@ -83,7 +91,9 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         with open(name, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise ModelError(f"the model {name} can't be read ({error.strerror}): check its name.") from None
+        if error.errno in _NAME_IS_WRONG:
+            raise ModelError(f"the model {name} can't be read ({error.strerror}): check its name.") from None
+        raise TransferError(f"reading the model {name} failed ({error.strerror}): try again.") from None
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")
@@ -163,7 +173,9 @@ def _manifest(name: str, content: bytes) -> Manifest:
         version = version_of(data)
         if version == FORMAT_VERSION:
             return Manifest.from_json(data)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error):
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        if is_out_of_memory(error):
+            raise MemoryError from None
         raise ModelError(f"{name} is no model: make one with titanic fit -o {name}.") from None
     if version > FORMAT_VERSION:
         raise ModelError(f"the model {name} is of a newer format than this version reads: install the newer version.")
