@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -318,3 +320,23 @@ def test_keywords_are_the_options_of_a_run() -> None:
     # What a program may give is what the run gets, or what stands for it.
     wider = {"max_rejects": int | str | RejectLimit, "input_format": str | None, "output_format": str | None}
     assert keywords == {name: options[name] for name in keywords} | wider
+
+
+def test_a_limit_of_drift_is_refused_where_the_model_tells_nothing_of_its_rows(
+    tmp_path: Path, small_model: Model, test_csv: Path
+) -> None:
+    model = tmp_path / "model.joblib"
+    small_model.save(model)
+    pin = hashlib.sha256(model.read_bytes()).hexdigest()
+    loaded = Model.load(model, pin)
+    told = f"--max-psi compares the rows with those of the fit, of which {model} tells nothing: leave it out, or "
+    for given in ({"model": model, "model_sha256": pin}, {"model": loaded}):
+        for score, target in ((score_file, tmp_path / "p.csv"), (score_folder, tmp_path / "out")):
+            options: dict[str, Any] = {**given, "max_psi": 0.0}
+            with pytest.raises(UsageError, match=re.escape(told)):
+                score(test_csv, target, **options)
+    assert os.listdir(tmp_path) == ["model.joblib"]
+    assert score_file(test_csv, tmp_path / "p.csv", loaded).drift is None
+    # The features of a model that is fitted here are compared, if not its predictions.
+    drift = score_file(test_csv, tmp_path / "p.csv", small_model, max_psi=9.0).drift
+    assert drift is not None

@@ -76,7 +76,8 @@ class ScoreKeywords(ValidateKeywords, total=False):
         Name of a column to add to the predictions: the key as it stands in the input, as text. Default: no such column.
     max_psi
         Fail if the population stability index (PSI) of a feature or of the predictions, compared with the rows that the
-        model was fitted on, exceeds this limit and cannot be explained by chance. Default: no limit.
+        model was fitted on, exceeds this limit and cannot be explained by chance. Not allowed for a ``.joblib``, which
+        does not record these rows. Default: no limit.
     output_format
         Format of the predictions, one of those of ``input_format``. Default: by the suffix of the output, or, in a
         folder, the format of the input.
@@ -359,6 +360,11 @@ def _columns(model: Model | Name, options: ScoreKeywords) -> PredictedColumns:
         raise UsageError("model_sha256 pins the file of a model, and this one is at hand: give its file's name.")
     loaded = model if isinstance(model, Model) else Model.load(model, pin)
     scores = loaded.scores()
+    if options.get("max_psi") is not None and not scores.measures_drift:
+        raise UsageError(
+            f"--max-psi compares the rows with those of the fit, of which {loaded.source} tells nothing: "
+            "leave it out, or use a .skops model."
+        )
     kept = [keep] if isinstance(keep, str) else keep
     key_text = options.get("keep_key_text")
     return PredictedColumns(CONTRACT, LABEL, scores, kept, key_text, loaded.provenance, scores.take_drift)

@@ -16,7 +16,12 @@ library only raises these exceptions; the command line and the server map them t
 import errno
 import os
 import re
+import zlib
 
+# What libraries say of an allocation that failed where they raise no MemoryError: the loader, zlib, zstd, C++.
+_OUT_OF_MEMORY = re.compile(
+    "cannot allocate memory|failed to map segment|insufficient memory|Error -4 |not enough memory|bad_alloc", re.I
+)
 _LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PASSING = frozenset(
     {
@@ -75,3 +80,15 @@ def may_pass(error: OSError) -> bool:
     A library's own error, without a number, is taken for one of the machine.
     """
     return error.errno is None or error.errno in _PASSING
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that memory could not be allocated, so that nothing that was read is at fault.
+
+    Extension modules that don't fit into memory raise an ImportError, and decompressors errors of their own.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ImportError | OSError | zlib.error) and _OUT_OF_MEMORY.search(str(error)) is not None
+    )

@@ -91,6 +91,44 @@ def test_only_the_pinned_model_is_used(
     assert_fails(titanic(*score), 78, "pinned by its SHA-256 and none is named")
 
 
+@pytest.mark.parametrize("command", [("score", "in.csv", "-o", "p.csv"), ("serve",), ("serve", "--allow-fit")])
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+@pytest.mark.parametrize(
+    ("variable", "option", "noun"),
+    [("TITANIC_MODEL", "--model", "name"), ("TITANIC_MODEL_SHA256", "--model-sha256", "digest")],
+)
+def test_a_model_or_pin_that_is_blank_is_refused_and_not_dropped(
+    titanic: Titanic,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: tuple[str, ...],
+    blank: str,
+    variable: str,
+    option: str,
+    noun: str,
+) -> None:
+    assert_fails(titanic(*command, option, blank), 2, f"{option} is followed by an empty {noun}: ")
+    monkeypatch.setenv(variable, blank)
+    assert_fails(titanic(*command), 2, f"{variable} is set and empty: set it to a {noun}, or unset it.")
+    assert names_in(tmp_path) == []
+
+
+def test_an_option_overrules_an_empty_variable(
+    titanic: Titanic, monkeypatch: pytest.MonkeyPatch, test_csv: Path, model_file: Path
+) -> None:
+    for variable in ("TITANIC_MODEL", "TITANIC_MODEL_SHA256"):
+        monkeypatch.setenv(variable, "")
+    pin = digest_of(model_file).upper()
+    assert is_silent(titanic("score", test_csv, "-o", "p.csv", "--model", model_file, "--model-sha256", pin))
+
+
+@pytest.mark.parametrize("pin", ["abc", "g" * 64, "0" * 63, "0" * 65, f"{'0' * 64}  model.skops"])
+def test_a_pin_that_is_no_digest_is_refused(titanic: Titanic, monkeypatch: pytest.MonkeyPatch, pin: str) -> None:
+    assert_fails(titanic("score", "in.csv", "-o", "p.csv", "--model-sha256", pin), 2, "--model-sha256 is no SHA-256: ")
+    monkeypatch.setenv("TITANIC_MODEL_SHA256", pin)
+    assert_fails(titanic("serve"), 2, "TITANIC_MODEL_SHA256 is no SHA-256: ")
+
+
 def test_a_pickle_is_used_only_where_it_is_pinned(
     titanic: Titanic, test_csv: Path, small_model: Model, expected: pd.DataFrame
 ) -> None:
@@ -99,6 +137,14 @@ def test_a_pickle_is_used_only_where_it_is_pinned(
     assert_fails(titanic(*score), 78, "is a pickle, which can run any code", "--model-sha256")
     assert is_silent(titanic(*score, "--model-sha256", digest_of(Path("model.joblib"))))
     assert_predictions(pyarrow.csv.read_csv("p.csv"), expected)
+    Path("p.csv").unlink()
+    pinned = ("--model-sha256", digest_of(Path("model.joblib")), "--report", "r.json")
+    for output in ("p.csv", "out/"):
+        refused = titanic("score", test_csv, "-o", output, "-m", "model.joblib", *pinned, "--max-psi", "0.25")
+        assert_fails(
+            refused, 2, "--max-psi compares the rows with those of the fit, of which model.joblib tells nothing"
+        )
+    assert not any(Path(name).exists() for name in ("p.csv", "r.json"))
 
 
 def test_a_model_for_another_schema_is_refused(titanic: Titanic, test_csv: Path, small_model: Model) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import skops.io
 
-from titanic_batch.errors import ModelError, UsageError
+from titanic_batch.errors import ModelError, TransferError, UsageError
 from titanic_batch.models.artifact import MANIFEST, model_format, read_artifact, source_date, with_manifest
 from titanic_batch.models.manifest import FORMAT, FORMAT_VERSION
 from titanic_batch.models.model import Model
@@ -68,6 +68,14 @@ def test_another_file_than_the_pinned_one_is_refused(model_file: Path, pin: str)
     with pytest.raises(ModelError) as caught:
         read_artifact(str(model_file), pin)
     assert str(caught.value) == f"the model {model_file} is not the pinned one: its SHA-256 is {digest}."
+
+
+@pytest.mark.parametrize("suffix", ["skops", "joblib"])
+def test_a_disk_that_fails_is_not_the_models_fault(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model.{suffix}"
+    path.symlink_to("/proc/self/mem")  # address 0 can't be read: EIO
+    with pytest.raises(TransferError, match=rf"reading the model {path} failed \(Input/output error\): try again"):
+        read_artifact(str(path))
 
 
 def test_any_flipped_byte_is_noticed(tmp_path: Path, model_file: Path) -> None:

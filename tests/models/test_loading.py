@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import pickle
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from typer.testing import CliRunner
 
 from tests.model_files import members_of, sealed
 from titanic_batch.cli.command import app
-from titanic_batch.errors import ModelError
+from titanic_batch.errors import ModelError, TransferError
 from titanic_batch.models.artifact import with_manifest
 from titanic_batch.models.model import Model
 from titanic_batch.passenger.pipeline import build_pipeline
@@ -200,3 +202,101 @@ def test_a_model_of_another_minor_version_is_loaded_with_a_caution(
     )
     assert result.exit_code == 0
     assert result.stderr == (f"titanic: {expected}\n" if cautious else "")
+
+
+def pickled_by(version: str, path: Path, model: Model, *, protocol: int | None = None) -> str:
+    """Write the pickle that another version of scikit-learn would have written, and return its digest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", version)
+        joblib.dump(model.pipeline, path, protocol=protocol)
+    return digest_of(path)
+
+
+@pytest.mark.parametrize("compress", [0, 3])
+@pytest.mark.parametrize(
+    ("fitted_by", "cautious"),
+    [(sklearn.__version__, False), (f"{sklearn.__version__}.post1", False), ("1.2.0", True), ("99.1.0", True)],
+)
+def test_a_pickle_of_another_minor_version_is_loaded_with_a_caution(
+    tmp_path: Path, small_model: Model, fitted_by: str, cautious: bool, compress: int
+) -> None:
+    path = tmp_path / "model.joblib"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", fitted_by)
+        joblib.dump(small_model.pipeline, path, compress=compress)
+    loaded = Model.load(path, digest_of(path))
+    assert loaded.manifest["libraries"]["scikit-learn"] == fitted_by
+    expected = (
+        f"the model {path} was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: "
+        "its predictions may differ."
+    )
+    assert loaded.caution == (expected if cautious else None)
+    result = CliRunner().invoke(
+        app,
+        ["score", str(ROOT / "data" / "test.csv"), "-o", str(tmp_path / "p.csv"), "-m", str(path)],
+        env={"TITANIC_MODEL_SHA256": digest_of(path)},
+    )
+    assert result.exit_code == 0
+    assert result.stderr == (f"titanic: {expected}\n" if cautious else "")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("fitted_by", ["0.24.2", "99.1.0", "1.10.dev0"])
+def test_a_pickle_of_another_version_that_cannot_be_built_names_both(
+    tmp_path: Path, small_model: Model, monkeypatch: pytest.MonkeyPatch, fitted_by: str, protocol: int
+) -> None:
+    path = tmp_path / "model.joblib"
+    digest = pickled_by(fitted_by, path, small_model, protocol=protocol)
+    monkeypatch.delattr("sklearn.compose._column_transformer.ColumnTransformer")  # as if it were in another module
+    told = f"was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: fit it again."
+    with pytest.raises(ModelError, match=f"can't be built with scikit-learn .* and {told}"):
+        Model.load(path, digest)
+
+
+@pytest.mark.parametrize("fitted_by", ["0.24.2", "99.1.0"])
+def test_a_skops_model_of_another_version_that_cannot_be_built_names_both(
+    tmp_path: Path, small_model: Model, model_file: Path, fitted_by: str
+) -> None:
+    libraries = small_model.manifest["libraries"] | {"scikit-learn": fitted_by}
+    manifest = small_model.manifest | {"libraries": libraries}
+    path = tmp_path / "model.skops"
+    members = members_of(model_file.read_bytes())
+    renamed = {name: content.replace(b'"max_depth"', b'"max_deepness"') for name, content in members.items()}
+    foreign = {name: content.replace(b"ColumnTransformer", b"ColumnReformer") for name, content in members.items()}
+    for changed in (renamed, foreign):
+        path.write_bytes(sealed(changed, manifest))
+        with pytest.raises(ModelError) as caught:
+            Model.load(path)
+        told = f", and was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: fit it again."
+        assert str(caught.value).endswith(told)
+        path.write_bytes(sealed(changed, small_model.manifest))
+        with pytest.raises(ModelError) as caught:
+            Model.load(path)
+        assert "fitted by" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["skops", "joblib"])
+@pytest.mark.parametrize(
+    ("lack", "message"),
+    [
+        (MemoryError("could not allocate 8 bytes"), "there is not enough memory to load the model {}: give more, and "),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "there is not enough memory to load the model {}: "),
+        (ImportError("x.so: failed to map segment from shared object"), "there is not enough memory to load the mod"),
+        (zlib.error("Error -4 while decompressing data"), "there is not enough memory to load the model {}: "),
+        (OSError(errno.EIO, "Input/output error"), "loading the model {} failed (Input/output error): try again."),
+    ],
+    ids=["memory", "ENOMEM", "library", "zlib", "EIO"],
+)
+def test_what_the_machine_lacks_is_not_the_models_fault(
+    tmp_path: Path, small_model: Model, monkeypatch: pytest.MonkeyPatch, suffix: str, lack: Exception, message: str
+) -> None:
+    path = tmp_path / f"model.{suffix}"
+    small_model.save(path)
+
+    def fail(*_: Any) -> None:
+        raise lack
+
+    monkeypatch.setattr("sklearn.ensemble.RandomForestClassifier.__setstate__", fail)
+    with pytest.raises(TransferError) as caught:
+        Model.load(path, digest_of(path))
+    assert str(caught.value).startswith(message.format(path))

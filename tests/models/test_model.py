@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -232,4 +233,12 @@ def test_a_model_that_is_named_or_there_is_never_replaced_by_the_reference(
     (tmp_path / DEFAULT_MODEL).unlink()
     (tmp_path / DEFAULT_MODEL).symlink_to(tmp_path / "gone.skops")
     with pytest.raises(ModelError):
+        resolve_model(None)
+    (tmp_path / DEFAULT_MODEL).unlink()
+
+    def fail(name: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+
+    monkeypatch.setattr(os, "lstat", fail)  # whether it is there can't be told
+    with pytest.raises(ModelError, match=r"the model model\.skops can't be read"):
         resolve_model(None)

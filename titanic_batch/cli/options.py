@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
+import re
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from titanic_batch.cli.console import Log
+from titanic_batch.errors import UsageError
 from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory
 from titanic_batch.reading.paths import require_path
 from titanic_batch.runs.options import DECLARED, REPORT_FILES, Option, RunOptions, file_name, one_of
@@ -34,6 +37,34 @@ def paths(value: Any) -> Any:
     return value
 
 
+def _model_name(ctx: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+    return _not_blank(ctx, param, value, "name")[0]
+
+
+def _pin(ctx: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+    pin, given_as = _not_blank(ctx, param, value, "digest")
+    if pin is not None and not re.fullmatch("[0-9A-Fa-f]{64}", pin.strip()):
+        raise UsageError(f"{given_as} is no SHA-256: give the 64 hexadecimal digits that sha256sum prints.")
+    return pin
+
+
+def _not_blank(ctx: typer.Context, param: typer.CallbackParam, value: str | None, noun: str) -> tuple[str | None, str]:
+    """Return the value of an option that has a variable too, not blank if there is one, and which of them states it.
+
+    Click takes a variable that is set and empty for one that is not set, which would drop a model or a pin in silence.
+    """
+    variable, option = str(param.envvar), param.opts[0]
+    source = ctx.get_parameter_source(str(param.name))
+    if value is None or (source is not None and source.name == "ENVIRONMENT"):
+        value = os.environ.get(variable)
+        if value is not None and not value.strip():
+            raise UsageError(f"{variable} is set and empty: set it to a {noun}, or unset it.")
+        return value, variable
+    if not value.strip():
+        raise UsageError(f"{option} is followed by an empty {noun}: give one, or leave the option out.")
+    return value, option
+
+
 def _log_format(ctx: typer.Context, value: str) -> str:
     Log.reset(one_of(("text", "json"), value, "--log-format"), ctx.info_name)
     return value
@@ -50,7 +81,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         envvar="TITANIC_MODEL",
-        callback=named,
+        callback=_model_name,
         help="Model file. Default: ./model.skops if it is there, else the reference model.",
         show_default=False,
     ),
@@ -70,6 +101,7 @@ def model_digest(panel: str | None = None) -> Any:
     """Return the option that pins a model, shown in a panel of the help."""
     return typer.Option(
         envvar="TITANIC_MODEL_SHA256",
+        callback=_pin,
         help="The SHA-256 that the model file must have, in hex.",
         show_default=False,
         rich_help_panel=panel,

@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from titanic_batch.errors import ModelError, TransferError, UsageError, may_pass, reason_of
+from titanic_batch.errors import (
+    ModelError,
+    TransferError,
+    UsageError,
+    is_out_of_memory,
+    may_pass,
+    reason_of,
+)
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
 from titanic_batch.reading.paths import require_path
 
@@ -75,10 +82,10 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
     ------
     ModelError
         The file is missing, damaged, no model, of another version of the format, or not the pinned one.
-    UsageError
-        Its suffix is neither ``.skops`` nor ``.joblib``.
     TransferError
         It can't be read at the moment.
+    UsageError
+        Its suffix is neither ``.skops`` nor ``.joblib``.
     """
     file_format = model_format(name)
     if os.path.exists(name) and not os.path.isfile(name):
@@ -169,7 +176,9 @@ def _manifest(name: str, content: bytes) -> Manifest:
         version = version_of(data)
         if version == FORMAT_VERSION:
             return Manifest.from_json(data)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error):
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        if is_out_of_memory(error):
+            raise MemoryError from None
         raise ModelError(f"{name} is no model: make one with titanic fit -o {name}.") from None
     if version > FORMAT_VERSION:
         raise ModelError(f"the model {name} is of a newer format than this version reads: install the newer version.")

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from titanic_batch.errors import is_out_of_memory
 from titanic_batch.models.artifact import SCHEMA
 
 TREE = "sklearn.tree._tree.Tree"
@@ -90,6 +91,8 @@ def audit(content: bytes, trusted: Collection[str]) -> Archive:
             _check_schema(schema, arrays, frozenset(trusted))
             return Archive(schema, arrays.known)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError from None
         raise AuditError(f"its zip is broken, {type(error).__name__}") from None
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise AuditError(f"its data has another form, {type(error).__name__}") from None

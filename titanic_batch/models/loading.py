@@ -6,10 +6,12 @@ import io
 import json
 import lzma
 import pickle
+import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import joblib
@@ -19,7 +21,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
-from titanic_batch.errors import ModelError
+from titanic_batch.errors import ModelError, TransferError, is_out_of_memory
 from titanic_batch.models.artifact import Artifact
 from titanic_batch.models.audit import AuditError, UntrustedTypeError, audit
 from titanic_batch.models.building import build
@@ -38,7 +40,6 @@ _CANNOT_BE_BUILT = (
     EOFError,
     ImportError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
@@ -50,15 +51,44 @@ _CANNOT_BE_BUILT = (
 )
 
 
-def unpickled(artifact: Artifact) -> Pipeline:
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Replace what a lack of memory, or a file of the installation that can't be read, raises while a model is loaded.
+
+    The model is not at fault then, and trying again may help.
+    """
+    try:
+        yield
+    except (ImportError, MemoryError, OSError) as error:
+        if is_out_of_memory(error):
+            raise TransferError(
+                f"there is not enough memory to load the model {name}: give more, and try again."
+            ) from None
+        if isinstance(error, OSError):
+            why = error.strerror or "I/O error"
+            raise TransferError(f"loading the model {name} failed ({why}): try again.") from None
+        raise
+
+
+def unpickled(artifact: Artifact) -> tuple[Pipeline, str]:
     """Load a pickle, which can run any code: one that the caller trusts.
+
+    Returns
+    -------
+    tuple of Pipeline and str
+        The pipeline, and the version of scikit-learn that fitted it.
 
     Raises
     ------
     ModelError
         It can't be loaded, or is no fitted pipeline.
     """
-    return _fitted(artifact, lambda: joblib.load(io.BytesIO(artifact.content)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InconsistentVersionWarning)
+        pipeline = _fitted(artifact, lambda: joblib.load(io.BytesIO(artifact.content)), _pickled_version(artifact))
+    versions = [each.message.original_sklearn_version for each in caught
+                if isinstance(each.message, InconsistentVersionWarning)]  # fmt: skip
+    return pipeline, max(versions, key=_is_of_another_minor_version, default=sklearn.__version__)
 
 
 def built(artifact: Artifact, manifest: Manifest) -> Pipeline:
@@ -70,21 +100,23 @@ def built(artifact: Artifact, manifest: Manifest) -> Pipeline:
         It was fitted for another schema, is not safe to build, can't be built, or is not one that we make.
     """
     _check_schema(artifact.name, manifest)
+    fitted_by = manifest.libraries["scikit-learn"]
     try:
         archive = audit(artifact.content, TRUSTED_TYPES)
     except UntrustedTypeError:
-        raise ModelError(f"the model {artifact.name} holds types that are not ours to trust: fit it again.") from None
+        raise _refusal(artifact, "holds types that are not ours to trust", fitted_by) from None
     except AuditError as error:
-        raise ModelError(f"the model {artifact.name} is not safe to build ({error}): fit it again.") from None
-    pipeline = _fitted(artifact, lambda: build(archive))
+        raise _refusal(artifact, f"is not safe to build ({error})", fitted_by) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        pipeline = _fitted(artifact, lambda: build(archive), fitted_by)
         try:
             works = _is_ours(pipeline)
-        except _CANNOT_BE_BUILT:
+        except _CANNOT_BE_BUILT as error:
+            _raise_if_of_the_machine(error)
             works = False
     if not works:
-        raise ModelError(f"the model {artifact.name} is not one that titanic fit makes: fit it again.")
+        raise _refusal(artifact, "is not one that titanic fit makes", fitted_by)
     try:
         Reference.from_json(manifest.fit_record.reference)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
@@ -92,15 +124,43 @@ def built(artifact: Artifact, manifest: Manifest) -> Pipeline:
     return pipeline
 
 
-def caution(name: str, manifest: Manifest) -> str | None:
+def caution(name: str, fitted_by: str) -> str | None:
     """Return a warning where another minor version of scikit-learn fitted the model, else None."""
-    fitted_by = manifest.libraries["scikit-learn"]
-    if fitted_by.split(".")[:2] == sklearn.__version__.split(".")[:2]:
+    if not _is_of_another_minor_version(fitted_by):
         return None
-    return (
-        f"the model {name} was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}: "
-        "its predictions may differ."
-    )
+    return f"the model {name} {_versions(fitted_by)}: its predictions may differ."
+
+
+def _is_of_another_minor_version(fitted_by: str) -> bool:
+    installed: str = sklearn.__version__
+    return fitted_by.split(".")[:2] != installed.split(".")[:2]
+
+
+def _versions(fitted_by: str) -> str:
+    return f"was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}"
+
+
+def _pickled_version(artifact: Artifact) -> str | None:
+    """Return the version of scikit-learn in a pickle's bytes, which may fail before it tells; None if it is not found.
+
+    There it is the string after ``_sklearn_version``, which its length precedes.
+    """
+    found = re.search(rb"_sklearn_version(?:\x94|q.)?[\x8cX](.)(?:\0\0\0)?(\d[\w.+]*)", artifact.content, re.DOTALL)
+    return None if found is None else found[2][: found[1][0]].decode()
+
+
+def _refusal(artifact: Artifact, what: str, fitted_by: str | None) -> ModelError:
+    """Return the error for a file that can't be built, which names both versions of scikit-learn if they differ."""
+    why = "" if fitted_by in (None, sklearn.__version__) else f", and {_versions(fitted_by)}"
+    return ModelError(f"the model {artifact.name} {what}{why}: fit it again.")
+
+
+def _raise_if_of_the_machine(error: Exception) -> None:
+    """Raise an error again that is the machine's: the model's bytes are in memory already."""
+    if is_out_of_memory(error):
+        raise MemoryError from None
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def _check_schema(name: str, manifest: Manifest) -> None:
@@ -115,16 +175,13 @@ def _check_schema(name: str, manifest: Manifest) -> None:
     raise ModelError(f"the model {name} was fitted for another schema ({theirs}, and this is {ours}): fit it again.")
 
 
-def _fitted(artifact: Artifact, load: Callable[[], Any]) -> Pipeline:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InconsistentVersionWarning)
-        try:
-            pipeline = load()
-        except _CANNOT_BE_BUILT as error:
-            raise ModelError(
-                f"the model {artifact.name} can't be built with scikit-learn {sklearn.__version__} "
-                f"({type(error).__name__}): fit it again with the versions that are installed."
-            ) from None
+def _fitted(artifact: Artifact, load: Callable[[], Any], fitted_by: str | None) -> Pipeline:
+    try:
+        pipeline = load()
+    except _CANNOT_BE_BUILT as error:
+        _raise_if_of_the_machine(error)
+        what = f"can't be built with scikit-learn {sklearn.__version__} ({type(error).__name__})"
+        raise _refusal(artifact, what, fitted_by) from None
     if not isinstance(pipeline, Pipeline) or not hasattr(pipeline, "feature_names_in_"):
         raise ModelError(f"{artifact.name} holds no fitted pipeline: make one with titanic fit.")
     return pipeline

@@ -19,7 +19,7 @@ from titanic_batch.errors import DataError, ModelError, UsageError
 from titanic_batch.models.artifact import DEFAULT_MODEL, ModelFormat, model_format, read_artifact, with_manifest
 from titanic_batch.models.cross_validation import without_few_rows_warning
 from titanic_batch.models.evaluation import Evaluation, evaluate
-from titanic_batch.models.loading import built, caution, unpickled
+from titanic_batch.models.loading import built, caution, loading, unpickled
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.provenance import fit_record_of, manifest_of
 from titanic_batch.models.training_data import features_of, packaged_rows
@@ -227,23 +227,26 @@ class Model:
         ModelError
             The file is missing, damaged, no model, made for another schema or by an incompatible version, not the
             pinned one, or contains anything that our pipelines don't.
+        TransferError
+            Reading the file failed midway, or there is not enough memory.
         UsageError
             Its suffix is neither ``.skops`` nor ``.joblib``.
         """
-        artifact = read_artifact(os.fspath(path), sha256)
-        if artifact.manifest is None and sha256 is None:
-            raise ModelError(
-                f"{artifact.name} is a pickle, which can run any code: name its digest with --model-sha256 if you "
-                "trust it, or use a .skops model."
-            )
-        model = cls()
-        if artifact.manifest is None:
-            model.pipeline = unpickled(artifact)
-            model._info = manifest_of(model.pipeline)
-        else:
-            model.pipeline = built(artifact, artifact.manifest)
-            model._info = artifact.manifest
-            model.caution = caution(artifact.name, artifact.manifest)
+        with loading(os.fspath(path)):
+            artifact = read_artifact(os.fspath(path), sha256)
+            if artifact.manifest is None and sha256 is None:
+                raise ModelError(
+                    f"{artifact.name} is a pickle, which can run any code: name its digest with --model-sha256 if you "
+                    "trust it, or use a .skops model."
+                )
+            model = cls()
+            if artifact.manifest is None:
+                model.pipeline, fitted_by = unpickled(artifact)
+                model._info = manifest_of(model.pipeline, fitted_by)
+            else:
+                model.pipeline = built(artifact, artifact.manifest)
+                model._info = artifact.manifest
+        model.caution = caution(artifact.name, model._info.libraries["scikit-learn"])
         model.source = artifact.name
         model.sha256 = artifact.sha256
         return model
@@ -307,6 +310,11 @@ class ModelScores:
         scored = self._scorer.score(rows)
         return pa.array(scored.label), pa.array(scored.probability)
 
+    @property
+    def measures_drift(self) -> bool:
+        """Whether the model records the rows of its fit, so that others can be compared with them."""
+        return self._scorer.measures_drift
+
     def take_drift(self) -> Drift | None:
         """Return how the rows since the last call compare with those of the fit; None if unknown, or without rows."""
         return self._scorer.take_drift()
@@ -320,8 +328,15 @@ def resolve_model(name: str | None, sha256: str | None = None) -> Model:
     ModelError
         The model that is named, or exists, can't be loaded; or a digest is pinned and there is no file.
     """
-    if name is None and os.path.lexists(DEFAULT_MODEL):
-        name = DEFAULT_MODEL
+    if name is None:
+        try:
+            os.lstat(DEFAULT_MODEL)
+        except FileNotFoundError:
+            pass
+        except OSError:  # reading it says what is wrong
+            name = DEFAULT_MODEL
+        else:
+            name = DEFAULT_MODEL
     if name is not None:
         return Model.load(name, sha256)
     if sha256 is not None:

@@ -21,14 +21,18 @@ from titanic_batch.version import __version__
 _LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
 
 
-def manifest_of(pipeline: Pipeline) -> Manifest:
-    """Return the manifest of a fitted pipeline, without a record of its fit."""
+def manifest_of(pipeline: Pipeline, fitted_by: str | None = None) -> Manifest:
+    """Return the manifest of a fitted pipeline, without a record of its fit.
+
+    ``fitted_by`` is the version of scikit-learn that fitted it, by default the installed one.
+    """
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     parameters = pipeline[-1].get_params()
     return Manifest(
         description=DESCRIPTION,
         package_version=__version__,
         python_version=platform.python_version(),
-        libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+        libraries=libraries | ({} if fitted_by is None else {"scikit-learn": fitted_by}),
         schema=SchemaId(CONTRACT.version, CONTRACT.digest),
         features=_names_of(pipeline),
         categories=CATEGORIES,

@@ -66,6 +66,11 @@ class Scorer:
             self._tally = Tally(reference, [str(name) for name in names])
         self._distinct = DistinctRows(self.predict_features, None if self._tally is None else self._count)
 
+    @property
+    def measures_drift(self) -> bool:
+        """Whether there is a reference."""
+        return self._tally is not None
+
     def take_drift(self) -> Drift | None:
         """Return how the rows scored since the last call compare with the reference; None without either.
 
