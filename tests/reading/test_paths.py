@@ -59,7 +59,10 @@ def test_a_fault_that_may_pass_is_worth_another_try(number: int, expected: type[
 
 
 def test_a_fault_without_a_text_has_one() -> None:
-    assert str(opening_error("in", OSError(errno.EIO, None), "listed")) == "in can't be listed (I/O error): try again."
+    assert (
+        str(opening_error("in", OSError(errno.EIO, None), "listed"))
+        == "in can't be listed (Input/output error): try again."
+    )
 
 
 def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path) -> None:

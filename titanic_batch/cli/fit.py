@@ -75,12 +75,11 @@ def fit(
     if search is not None and not tune:
         raise UsageError(f"--search {search} says how to search: add --tune.")
     check_creatable(STDOUT)  # before the model is
-    train_rows, held_out = (_found(name) for name in (train, holdout))
     with count_progress("{done} of {total} candidates") as tried:
         done = api.fit_file(
-            train_rows,
+            _found(train),
             output,
-            holdout=held_out,
+            holdout=_found(holdout),
             seed=seed,
             parameters=tuning.parse_parameters(param or ()),
             search=(search or "grid") if tune else None,

@@ -37,8 +37,9 @@ def paths(value: Any) -> Any:
     return value
 
 
-def _model_name(ctx: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
-    return _not_blank(ctx, param, value, "name")[0]
+def _model_name(ctx: typer.Context, param: typer.CallbackParam, value: str | None) -> Any:
+    name, _ = _not_blank(ctx, param, value, "name")
+    return paths(name)
 
 
 def _pin(ctx: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
