@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from titanic_batch.errors import ModelError, TransferError, UsageError, is_out_of_memory
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
+from titanic_batch.reading.signatures import START_BYTES, stand_in
 
 DEFAULT_MODEL = "model.skops"
 MANIFEST = "manifest.json"
@@ -94,6 +95,8 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         if error.errno in _NAME_IS_WRONG:
             raise ModelError(f"the model {name} can't be read ({error.strerror}): check its name.") from None
         raise TransferError(f"reading the model {name} failed ({error.strerror}): try again.") from None
+    if what := stand_in(content[:START_BYTES]):
+        raise ModelError(f"the model {name} is {what}.")
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")

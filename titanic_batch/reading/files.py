@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from titanic_batch.errors import DataError, InputError, TransferError
+from titanic_batch.errors import DataError, InputError, TransferError, is_out_of_memory
+from titanic_batch.reading.signatures import START_BYTES
 
 _CHUNK_BYTES = 2**20
 
@@ -71,10 +73,13 @@ class CountingReader(io.RawIOBase):
     ----------
     count : int
         Number of bytes read so far.
+    start : bytes
+        The first of them.
     """
 
     def __init__(self, stream: io.BufferedIOBase, size: int = 0, *, digest: bool) -> None:
         self.count = 0
+        self.start = b""
         self._stream = stream
         self._size = size
         self._digest = hashlib.sha256() if digest else None
@@ -91,6 +96,8 @@ class CountingReader(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         """Read up to ``len(buffer)`` bytes into the buffer and return their number; 0 at the end."""
         got = self._stream.readinto(buffer)
+        if self.count < START_BYTES:
+            self.start += bytes(memoryview(buffer)[: min(got, START_BYTES - self.count)])
         self.count += got
         if self._digest is not None:
             self._digest.update(memoryview(buffer)[:got])
@@ -144,7 +151,7 @@ def reading_from(name: str) -> Iterator[None]:
     """Replace an exception raised while ``name`` is read by the one that `read_error` returns."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (EOFError, MemoryError, OSError, pa.ArrowException, zlib.error) as error:
         raise read_error(name, error) from None
 
 
@@ -154,7 +161,7 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
     It is a `DataError` if the content is at fault, and a `TransferError` if memory or the device is. The library's own
     message is omitted, because it can quote the content of a field.
     """
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return TransferError(
             f"there is not enough memory to read {name}: give more, or use fewer --jobs, and try again."
         )
@@ -162,4 +169,6 @@ def read_error(name: str, error: Exception) -> DataError | TransferError:
         return TransferError(f"reading {name} failed midway ({error.strerror or 'I/O error'}): try again.")
     if isinstance(error, pa.ArrowNotImplementedError):  # such as 128-bit integers
         return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
+    if "requires too much memory" in str(error):  # zstd, of more than 128 MiB
+        return DataError(f"{name} needs a larger window to decompress than is allowed: compress it without --long.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from titanic_batch.reading.blocks import Fields, Rows
+from titanic_batch.reading.column_names import distinct_names
 from titanic_batch.reading.column_text import as_escaped_text
 from titanic_batch.reading.columns import as_single_array, from_arrow, is_text, stored_bounds, valid_text
 from titanic_batch.reading.files import reading_from
@@ -62,7 +63,7 @@ class ParquetBlock:
         """Return the original values of the given rows in all columns of the file, escaped with `escapes.escape`."""
         table = self._table(None).take(pa.array(rows))
         columns = [as_escaped_text(column) for column in table.columns]
-        return Fields(pa.table(columns, names=table.column_names), [None] * len(rows))
+        return Fields(pa.table(columns, names=distinct_names(table.column_names)), [None] * len(rows))
 
     def _table(self, names: list[str] | None) -> pa.Table:
         with reading_from(self.name):

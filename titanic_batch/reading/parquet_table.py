@@ -16,6 +16,7 @@ from titanic_batch.reading.blocks import Block
 from titanic_batch.reading.files import CountingReader, FileDigest, open_file, reading_from
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.parquet_blocks import parquet_blocks, without_views
+from titanic_batch.reading.signatures import START_BYTES, other_content
 from titanic_batch.reading.sources import Source
 
 
@@ -77,5 +78,8 @@ class ParquetTable(InputTable):
             try:
                 parquet = pq.ParquetFile(file)
             except (pa.ArrowInvalid, UnicodeDecodeError):
+                file.seek(0)
+                if what := other_content(file.read(START_BYTES), "parquet"):
+                    raise DataError(f"{self.source.name} is {what}.") from None
                 raise DataError(f"{self.source.name} is not Parquet, or is cut short: write it again.") from None
             return parquet.metadata, parquet.schema_arrow
