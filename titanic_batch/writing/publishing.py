@@ -31,6 +31,7 @@ from titanic_batch.writing import stopping
 from titanic_batch.writing.streams import STDOUT, is_stream, open_descriptor
 
 PRIVATE = 0o600
+PUBLIC = 0o644  # whatever the umask is
 _DEFAULT_MODE = 0o666  # restricted by the umask
 _SPOOLED_BYTES = 2**20
 _POLL_SECONDS = 0.05
@@ -99,6 +100,9 @@ class Output:
                 if time.monotonic() >= deadline:
                     raise OutputBusyError(f"{self.name} is being written by another run: try again later.")
                 time.sleep(_POLL_SECONDS)
+            if mode == PUBLIC:
+                with suppress(OSError):  # a file system without modes lets everybody read, or nobody
+                    os.fchmod(self._content.fileno(), mode)
         self.file = _Content(self._content, self.name)
 
     def _lock(self, hidden: str, mode: int) -> bool:
