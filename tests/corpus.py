@@ -8,6 +8,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import lzma
+import tarfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,6 +19,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import orc
 
 from tests import odd_parquet, thrift
 from titanic_batch.errors import DataError, InputError, TitanicError, UsageError
@@ -587,6 +591,10 @@ def _mistyped(kind: str, column: str, values: pa.Array, says: str) -> OddFile:
     return _broken(name, parquet_of(table), column, says, file="in.parquet")
 
 
+def _renamed(table: pa.Table, **names: str) -> pa.Table:
+    return table.rename_columns([names.get(name, name) for name in table.column_names])
+
+
 def _not_nullable(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([f.with_nullable(table[f.name].null_count > 0) for f in table.schema]))
 
@@ -600,6 +608,65 @@ _GZIP = gzip.compress(_THREE, mtime=0)
 _ZSTD = pa.compress(_THREE, "zstd", asbytes=True)
 _PARQUET = parquet_of(good_table(1, 3))
 _MAP = pa.map_(pa.string(), pa.int64())
+_MARK = b"\xef\xbb\xbf"
+_NOTHING = gzip.compress(b"", mtime=0)
+_SKIPPABLE = b"\x50\x2a\x4d\x18\x05\0\0\0hello"
+
+
+def _with_fields(content: bytes, fields: bytes) -> bytes:
+    """Return a CSV with more fields at the end of each line."""
+    return content.replace(b"\n", fields + b"\n")
+
+
+def _other_contents() -> list[tuple[str, bytes, str]]:
+    """Return content of other formats: what it is, the content, and what its message must say."""
+    archive, workbook = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("in.csv", _THREE)
+    with zipfile.ZipFile(workbook, "w") as file:
+        file.writestr("[Content_Types].xml", "<Types/>")
+        file.writestr("xl/workbook.xml", "<workbook/>")
+    packed = tarfile.TarInfo("in.csv")
+    packed.size = len(_THREE)
+    feather, stream, orc_file = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    for sink, writer in ((feather, pa.ipc.new_file), (stream, pa.ipc.new_stream)):
+        with writer(sink, good_table(1, 3).schema) as batches:
+            batches.write_table(good_table(1, 3))
+    orc.write_table(good_table(1, 3), orc_file)
+    return [
+        ("bzip2", bz2.compress(_THREE), "compressed by bzip2: decompress it"),
+        ("xz", lzma.compress(_THREE), "compressed by xz: decompress it"),
+        ("lz4", pa.compress(_THREE, "lz4", asbytes=True), "compressed by lz4: decompress it"),
+        ("gzip", _GZIP, "csv.gz, not "),
+        ("zstd", _ZSTD, "csv.zst, not "),
+        ("zstd after a skippable frame", _SKIPPABLE + _ZSTD, "csv.zst, not "),
+        ("Parquet", _PARQUET, "parquet, not "),
+        ("zip", archive.getvalue(), "a zip archive: unpack it"),
+        ("an Excel workbook", workbook.getvalue(), "an Excel workbook: save it as CSV"),
+        (
+            "an old Excel workbook",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),
+            "an Excel workbook of the old format",
+        ),
+        ("7z", b"7z\xbc\xaf\x27\x1c\0\x04" + bytes(24), "a 7z archive: unpack it"),
+        ("tar", packed.tobuf() + _THREE.ljust(512, b"\0") + bytes(1024), "a tar archive: unpack it"),
+        ("ORC", orc_file.getvalue(), "ORC: convert it to CSV or Parquet"),
+        ("Avro", b"Obj\x01\x04\x14avro.codec\x08null\x16avro.schema", "Avro: convert it to CSV or Parquet"),
+        ("Feather", feather.getvalue(), "an Arrow (Feather) file: convert it"),
+        ("an Arrow stream", stream.getvalue(), "an Arrow stream: convert it"),
+        ("SQLite", b"SQLite format 3\0" + bytes(84), "an SQLite database: convert it"),
+        ("JSON", b'[\n  {"PassengerId": 1, "Pclass": 3}\n]\n', "JSON: convert it"),
+        ("JSON lines", b'{"PassengerId": 1, "Pclass": 3}\n' * 3, "JSON: convert it"),
+        ("XML", _MARK + b'<?xml version="1.0"?>\n<rows/>', "XML: convert it"),
+        (
+            "an HTML page",
+            b"\r\n<!DOCTYPE html>\n<html><body>Sign in</body></html>\n",
+            "an HTML page: get the file itself",
+        ),
+        ("an HTML page without a type", b'<HTML lang="en"><head>', "an HTML page"),
+        ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        ("a git-annex pointer", b"/annex/objects/SHA256E-s9--0.csv\n", "git annex get"),
+    ]
 
 
 def _csv_files() -> list[OddFile]:
@@ -651,17 +718,74 @@ def _csv_files() -> list[OddFile]:
         _broken("semicolons", _THREE.replace(b",", b";"), "semicolon"),
         _broken("tabs", _THREE.replace(b",", b"\t"), "tab"),
         _broken("bars", _THREE.replace(b",", b"|"), "bar"),
-        _broken("a ZIP called CSV", b"PK\x03\x04" + b"\0" * 30 + _THREE, "UTF-8"),
-        _broken("bzip2 called CSV", bz2.compress(_THREE)),
+        _broken("two byte-order marks", 2 * _MARK + _THREE, "two byte-order marks: delete one"),
+        _broken("two byte-order marks and semicolons", 2 * _MARK + _THREE.replace(b",", b";"), "two byte-order marks"),
+        _fine("two byte-order marks before a column that is not needed",
+              2 * _MARK + b"Note," + HEADER + b",".join([b"", lines(1)]), 1, plain=csv_of(lines(1))),
+        _broken("Excel's line of the separator", b"sep=,\r\n" + _THREE, "sep=", "delete the first line."),
+        _broken("Excel's line of another separator", _MARK + b'"SEP=;"\r\n' + _THREE.replace(b",", b";"), "sep=",
+                "delete the first line, and separate the fields by commas"),
+        # Columns without a name
+        _fine("empty columns at the end", _with_fields(_THREE, b",,"), 1, 2, 3, plain=_THREE),
+        _fine("empty columns at the end, with line ends of Windows",
+              _with_fields(_THREE, b",,").replace(b"\n", b"\r\n"), 1, 2, 3, plain=_THREE),
+        _fine("columns without a name in the middle and of blanks",
+              HEADER.replace(b"Ticket", b"").replace(b"Name", b"  ").replace(b"Embarked", b'""') + lines(1, 2, 3),
+              1, 2, 3),
+        _with_rejects("columns without a name, and a bad row",
+                      _with_fields(csv_of(lines(1), line(2, Sex=secret), lines(3)), b",,"), [1, 3],
+                      row_2="not_allowed Sex"),
+        _broken("a header of commas", b"," * 10 + b"\n" + lines(1), "header missing"),
+        _broken("a header of blanks", b" , , \n" + lines(1), "header missing"),
+        # Other content
+        *(_broken(f"{what} called CSV", content, says) for what, content, says in _other_contents()),
+        *(_broken(f"{what} called gzip", content, says, file="in.csv.gz")
+          for what, content, says in _other_contents() if what not in ("gzip", "JSON lines")),
+        *(_broken(f"{what} called Parquet", content, says, file="in.parquet")
+          for what, content, says in _other_contents() if what != "Parquet"),
+        _fine("names of columns that other formats begin with",
+              csv_of(lines(1)).replace(b"Name", b"[{").replace(b"Ticket", b"<html>"), 1),
         # Compression
         _fine("gzip", _GZIP, 1, 2, 3, file="in.csv.gz"),
         _fine("several gzips in one file", gzip.compress(csv_of(lines(1))) + gzip.compress(lines(2)), 1, 2,
               file="in.csv.gz"),
         _fine("zstd", _ZSTD, 1, 2, 3, file="in.csv.zst"),
-        _broken("gzip called CSV", _GZIP, "csv.gz"),
-        _broken("zstd called CSV", _ZSTD, "csv.zst"),
-        _broken("Parquet called CSV", _PARQUET, "parquet"),
-        _broken("CSV called gzip", _THREE, "damaged", file="in.csv.gz"),
+        _fine("gzip padded with zeros", _GZIP + bytes(512), 1, 2, 3, file="in.csv.gz"),
+        _fine("gzip padded with many zeros", _GZIP + bytes(200_000), 1, 2, 3, file="in.csv.gz"),
+        _fine("gzip padded with one zero", _GZIP + bytes(1), 1, 2, 3, file="in.csv.gz"),
+        _fine("gzips of nothing around another", _NOTHING + _GZIP + _NOTHING, 1, 2, 3, file="in.csv.gz"),
+        _fine("gzip with a name, a comment and an extra field",
+              b"\x1f\x8b\x08\x1c" + _GZIP[4:10] + b"\x02\0XXname\0comment\0" + _GZIP[10:], 1, 2, 3, file="in.csv.gz"),
+        _broken("gzip padded between its members", _GZIP + bytes(9) + _GZIP, "damaged", file="in.csv.gz"),
+        _broken("gzip padded with zeros and more", _GZIP + bytes(100_000) + b"x", "damaged", file="in.csv.gz"),
+        _broken("gzip and more", _GZIP + b"more", "damaged", file="in.csv.gz"),
+        _broken("gzip and half another", _GZIP + _GZIP[:9], "damaged", file="in.csv.gz"),
+        _broken("zeros called gzip", bytes(512), "damaged", file="in.csv.gz"),
+        _broken("gzip of nothing, padded", _NOTHING + bytes(9), "empty", file="in.csv.gz"),
+        _broken("nothing called gzip", b"", "empty", file="in.csv.gz"),
+        _broken("nothing called zstd", b"", "empty", file="in.csv.zst"),
+        _fine("several frames of zstd", pa.compress(csv_of(lines(1)), "zstd", asbytes=True)
+              + pa.compress(b"", "zstd", asbytes=True) + pa.compress(lines(2), "zstd", asbytes=True), 1, 2,
+              file="in.csv.zst"),
+        _fine("skippable frames of zstd", _SKIPPABLE + _ZSTD + _SKIPPABLE, 1, 2, 3, file="in.csv.zst"),
+        _broken("a skippable frame of zstd and nothing else", _SKIPPABLE, "empty", file="in.csv.zst"),
+        _broken("zstd padded with zeros", _ZSTD + bytes(9), "damaged", file="in.csv.zst"),
+        _broken("zstd with a window of 2 GiB", b"\x28\xb5\x2f\xfd\0\xa8\x19\0\0abc", "window", "--long",
+                file="in.csv.zst"),
+        _broken("gzip in gzip", gzip.compress(_GZIP), "compressed twice (gzip in gzip)", file="in.csv.gz"),
+        _broken("gzip in gzip in gzip", gzip.compress(gzip.compress(_GZIP)), "compressed twice", file="in.csv.gz"),
+        _broken("zstd in gzip", gzip.compress(_ZSTD), "compressed twice (zstd in gzip)", file="in.csv.gz"),
+        _broken("gzip in zstd", pa.compress(_GZIP, "zstd", asbytes=True), "compressed twice (gzip in zstd)",
+                file="in.csv.zst"),
+        _broken("xz in gzip", gzip.compress(lzma.compress(_THREE)), "compressed twice (xz in gzip)", file="in.csv.gz"),
+        _broken("Parquet in gzip", gzip.compress(_PARQUET), "parquet in gzip", "say --input-format parquet",
+                file="in.csv.gz"),
+        _broken("JSON in gzip", gzip.compress(b'[{"PassengerId": 1}]'), "JSON", file="in.csv.gz"),
+        _broken("zstd called gzip", _ZSTD, "csv.zst, not csv.gz: say --input-format csv.zst", file="in.csv.gz"),
+        _broken("gzip called zstd", _GZIP, "csv.gz, not csv.zst: say --input-format csv.gz", file="in.csv.zst"),
+        _broken("CSV called zstd", _THREE, "not compressed", "--input-format csv.", file="in.csv.zst"),
+        _broken("Latin-1 called gzip", _THREE.replace(b"Name", b"Nom\xe9"), "not compressed", file="in.csv.gz"),
+        _broken("CSV called gzip", _THREE, "not compressed", "--input-format csv.", file="in.csv.gz"),
         _broken("gzip cut short", _GZIP[:-20], "damaged", file="in.csv.gz"),
         _broken("gzip without its last 8 bytes", _GZIP[:-8], "damaged", file="in.csv.gz"),
         _broken("gzip with a wrong checksum", _GZIP[:-6] + b"\0\0" + _GZIP[-4:], "damaged", file="in.csv.gz"),
@@ -726,6 +850,7 @@ def _parquet_files() -> list[OddFile]:
     classes = good_table(1, 3)["Pclass"]
     ages = good_table(1, 3)["Age"]
     sexes = good_table(1, 3)["Sex"]
+    unnamed = {"Ticket": "", "Name": "", "Embarked": " "}
     files = [
         _fine("Parquet", _PARQUET, 1, 2, 3, file="in.parquet"),
         _fine("Parquet without a row", parquet_of(good_table(1, 1).slice(0, 0)), file="in.parquet"),
@@ -736,6 +861,14 @@ def _parquet_files() -> list[OddFile]:
         _broken("Parquet of no byte", b"", "empty", file="in.parquet"),
         _broken("Parquet cut short", _PARQUET[:-20], "not Parquet", file="in.parquet"),
         _broken("Parquet cut in the middle", _PARQUET[: len(_PARQUET) // 2], "not Parquet", file="in.parquet"),
+        _fine("a column without a name in Parquet", parquet_of(_renamed(good_table(1, 3), Ticket="")), 1, 2, 3,
+              file="in.parquet"),
+        _fine("columns without a name in Parquet", parquet_of(_renamed(good_table(1, 3), **unnamed)), 1, 2, 3,
+              file="in.parquet"),
+        OddFile("columns without a name in Parquet, and a bad row",
+                {"in.parquet": parquet_of(_renamed(with_columns(good_table(1, 3), Sex=pa.array(["male", "x", "male"])),
+                                                   **unnamed))}, (1, 3),
+                {(0, 2): frozenset({("not_allowed", "Sex")})}),
         _broken("CSV called Parquet", _THREE, "not Parquet", file="in.parquet"),
         _broken("zeros called Parquet", b"PAR1" + b"\0" * 64 + b"PAR1", file="in.parquet"),
         _broken("a column missing in Parquet", parquet_of(good_table(1, 2).drop_columns(["Sex", "Age"])),

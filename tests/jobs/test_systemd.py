@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import stat
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.command import Titanic
 from tests.conftest import parse
 from tests.machine import ROOT, need, run
 from titanic_batch import errors
@@ -38,6 +41,18 @@ def test_only_what_may_come_right_is_tried_again() -> None:
     prevented = settings(SERVICE)["RestartPreventExitStatus"].split()
     assert [int(code) for code in prevented] == sorted(codes.values())
     assert settings(SERVICE)["Restart"] == "on-failure"
+
+
+def test_metrics_can_be_read_by_the_exporter_whatever_the_unit_masks(titanic: Titanic, tmp_path: Path) -> None:
+    (hint,) = re.findall(r"--metrics (\S+\.prom)", SERVICE)
+    metrics = tmp_path / Path(hint).name
+    before = os.umask(int(settings(SERVICE)["UMask"], 8))
+    try:
+        assert titanic("score", ROOT / "data" / "test.csv", "-o", "p.csv", "--metrics", metrics).exit_code == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(metrics.stat().st_mode) == 0o644
+    assert stat.S_IMODE(Path("p.csv").stat().st_mode) == 0o640
 
 
 @pytest.fixture

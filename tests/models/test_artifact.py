@@ -78,6 +78,30 @@ def test_a_disk_that_fails_is_not_the_models_fault(suffix: str, tmp_path: Path) 
         read_artifact(str(path))
 
 
+@pytest.mark.parametrize("suffix", ["skops", "joblib"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 250000\n",
+            "a Git LFS pointer, and not the file that it stands for: run git lfs pull.",
+        ),
+        (b"/annex/objects/SHA256E-s250000--0.skops\n", "a git-annex pointer, and not the file that it stands for: "),
+        (b"\n<!doctype HTML>\n<html><title>Sign in</title></html>", "an HTML page: get the file itself, where a page "),
+    ],
+    ids=["Git LFS", "git-annex", "HTML"],
+)
+def test_what_stands_in_the_place_of_a_model_is_named(
+    content: bytes, message: str, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"model.{suffix}"
+    path.write_bytes(content)
+    for pin in (None, "0" * 64, hashlib.sha256(content).hexdigest()):
+        with pytest.raises(ModelError) as caught:
+            read_artifact(str(path), pin)
+        assert str(caught.value).startswith(f"the model {path} is {message}")
+
+
 def test_any_flipped_byte_is_noticed(tmp_path: Path, model_file: Path) -> None:
     content = model_file.read_bytes()
     path = tmp_path / "model.skops"

@@ -83,14 +83,18 @@ def test_a_run_that_went_well_is_told_in_full(
     assert metric("titanic_last_success_timestamp_seconds") == metric("titanic_last_run_timestamp_seconds")
 
 
-def test_the_record_is_as_open_as_the_umask_says_and_comes_last(titanic: Titanic, source: Path) -> None:
-    before = os.umask(0o027)
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o027, 0o077])
+def test_metrics_can_be_read_by_everybody_whatever_the_umask_and_the_record_comes_last(
+    titanic: Titanic, source: Path, umask: int
+) -> None:
+    before = os.umask(umask)
     try:
         assert titanic("score", source, "-o", "p.csv", "--max-rejects", 1, *OPTIONS).exit_code == 0
     finally:
         os.umask(before)
+    for name, mode in (("r.json", 0o666 & ~umask), ("m.prom", 0o644), ("p.csv.rejects.csv", 0o600)):
+        assert stat.S_IMODE(Path(name).stat().st_mode) == mode
     for name in ("r.json", "m.prom"):
-        assert stat.S_IMODE(Path(name).stat().st_mode) == 0o640
         assert Path(name).stat().st_mtime_ns >= Path("p.csv").stat().st_mtime_ns
 
 

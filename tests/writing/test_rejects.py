@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ import pytest
 
 from tests.passengers import COLUMNS, csv_bytes, parquet_bytes, passenger, passengers, table_of, typed
 from tests.writing.files import FORMATS, read_back, unpacked
+from titanic_batch import validate_file
 from titanic_batch.checking.judging import Judge, JudgedBlock
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.formats import Format
@@ -163,3 +165,32 @@ def test_long_fields_of_rejects_are_written_whole() -> None:
     (row,) = judged(csv_bytes([passenger(1, Sex=long)]))
     assert b',"%b",' % long.encode() in rejects([row])
     assert gzip.decompress(rejects([row], "csv.gz")) == rejects([row])
+
+
+@pytest.mark.parametrize("rejects_name", ["r.csv", "r.parquet"])
+@pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
+def test_fields_without_a_column_name_are_kept_and_can_be_read_again(
+    source: str, rejects_name: str, tmp_path: Path
+) -> None:
+    rows = [["", "PassengerId", "Pclass", " ", "Sex", "Age", "SibSp", "Parch", "Fare", "Cabin", "", ""],
+            ["0", "1", "3", "a", "male", "22", "1", "0", "7.25", "", "b", ""],
+            ["1", "2", "9", "c", "male", "22", "1", "0", "7.25", "", "d", "e"]]  # fmt: skip
+    path = tmp_path / source
+    if source == "in.csv":
+        path.write_text("".join(f"{','.join(row)}\n" for row in rows))
+    else:
+        numbers = {"PassengerId": pa.int64(), "Pclass": pa.int64(), "SibSp": pa.int64(), "Parch": pa.int64(),
+                   "Age": pa.float64(), "Fare": pa.float64()}  # fmt: skip
+        columns = [pa.array(column[1:]).cast(numbers.get(column[0], pa.string())) for column in zip(*rows, strict=True)]
+        pq.write_table(pa.Table.from_arrays(columns, names=rows[0]), path)
+    report = validate_file(path, rejects=tmp_path / rejects_name)
+    assert (report.rows, report.rejected) == (2, 1)
+    (rejected,) = read_back((tmp_path / rejects_name).read_bytes(), "csv" if rejects_name == "r.csv" else "parquet")
+    assert [rejected[name] for name in ("", " ", "  ", "   ")] == ["1", "c", "d", "e"]
+    assert [rejected[name] for name in ("PassengerId", "Pclass")] == ["2", "9"]
+    if rejects_name == "r.csv":  # one that is mended passes
+        mended = tmp_path / "mended.csv"
+        mended.write_text((tmp_path / rejects_name).read_text().replace('"2","9"', '"2","3"'))
+        assert mended.read_text() != (tmp_path / rejects_name).read_text()
+        report = validate_file(mended, rejects=tmp_path / "again.csv")
+        assert (report.rows, report.rejected) == (1, 0)

@@ -29,6 +29,7 @@ from titanic_batch.errors import (
 )
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
 from titanic_batch.reading.paths import require_path
+from titanic_batch.reading.signatures import START_BYTES, stand_in
 
 DEFAULT_MODEL = "model.skops"
 MANIFEST = "manifest.json"
@@ -97,6 +98,8 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
         if may_pass(error):
             raise TransferError(f"the model {name} can't be read ({reason_of(error)}): try again.") from None
         raise ModelError(f"the model {name} can't be read ({reason_of(error)}): check its name.") from None
+    if what := stand_in(content[:START_BYTES]):
+        raise ModelError(f"the model {name} is {what}.")
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")

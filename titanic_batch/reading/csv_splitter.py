@@ -12,6 +12,7 @@ from typing import Protocol
 from titanic_batch.errors import DataError
 from titanic_batch.reading.csv_blocks import NOT_BLANK, CsvBlock, ParseHint
 from titanic_batch.reading.csv_row_ends import ROW, exact_row_end, last_row_end
+from titanic_batch.reading.signatures import START_BYTES
 
 BLOCK_BYTES = 8 * 2**20
 _HEADER_BYTES = 2**16
@@ -39,6 +40,8 @@ class CsvSplitter:
     ----------
     header : bytes
         The first row that is not blank, without its line terminator and without a byte-order mark.
+    start : bytes
+        The first bytes of the stream.
     """
 
     def __init__(self, stream: BlockStream, block_bytes: int = BLOCK_BYTES) -> None:
@@ -68,7 +71,8 @@ class CsvSplitter:
                 return
 
     def _take_header(self) -> bytes:
-        self._fill(max(min(self._block_bytes, _HEADER_BYTES), len(codecs.BOM_UTF8)))
+        self._fill(max(min(self._block_bytes, _HEADER_BYTES), START_BYTES))
+        self.start = bytes(self._rest[:START_BYTES])
         if self._rest.startswith(codecs.BOM_UTF8):
             self._rest = self._rest[len(codecs.BOM_UTF8) :]
         while True:

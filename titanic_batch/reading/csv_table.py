@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 
@@ -11,12 +12,16 @@ import pyarrow as pa
 
 from titanic_batch.errors import DataError
 from titanic_batch.reading.blocks import Block
+from titanic_batch.reading.column_names import distinct_names
 from titanic_batch.reading.csv_splitter import BLOCK_BYTES, BlockStream, CsvSplitter
+from titanic_batch.reading.decompression import gunzipped
 from titanic_batch.reading.files import CountingReader, open_file, reading_from
-from titanic_batch.reading.formats import COMPRESSION, MAGIC
+from titanic_batch.reading.formats import COMPRESSION
 from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.signatures import format_of_content, looks_like_text, other_content
 from titanic_batch.reading.sources import Source
 
+_MAGIC_BYTES = 4  # of zstd, which look like text in part
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -51,7 +56,8 @@ class CsvTable(InputTable):
             self.size = self._state.size
         with reading_from(source.name), ExitStack() as stack:
             splitter = self._open(stack)
-            self._all_names = _parse_header(splitter.header, source)
+            self._start = splitter.start
+            self._all_names = _parse_header(splitter.header, self._start, source)
             if self._state is None:  # a stream can't be opened again
                 self._begun, self._closing = splitter, stack.pop_all()
 
@@ -59,7 +65,7 @@ class CsvTable(InputTable):
         """Yield the blocks of the table; see `InputTable.blocks`."""
         with reading_from(self.source.name), ExitStack() as stack:
             splitter = self._begun or self._open(stack)
-            yield from splitter.blocks(self._all_names)
+            yield from splitter.blocks(distinct_names(self._all_names))
             assert self._bytes is not None  # noqa: S101  # it is open
             self._bytes.read_to_end()
 
@@ -70,31 +76,58 @@ class CsvTable(InputTable):
             raw = stack.enter_context(open_file(self.source.name))
             self._require_same(raw)
         self._bytes = CountingReader(raw, self._state.size if self._state else 0, digest=self._digest)
-        stream: BlockStream = self._bytes
-        if compression := COMPRESSION.get(self.source.format):
-            compressed = pa.PythonFile(self._bytes, "r")
-            stream = stack.enter_context(pa.CompressedInputStream(compressed, compression))
-        return CsvSplitter(stream, self._block_bytes)
+        try:
+            return CsvSplitter(self._decompressed(stack, self._bytes), self._block_bytes)
+        except (EOFError, OSError, zlib.error):
+            self._check_compressed()
+            raise
+
+    def _decompressed(self, stack: ExitStack, stream: CountingReader) -> BlockStream:
+        match self.source.format:
+            case "csv.gz":
+                return gunzipped(stream)
+            case "csv.zst":
+                compressed = pa.PythonFile(stream, "r")
+                unzstd: BlockStream = stack.enter_context(pa.CompressedInputStream(compressed, "zstd"))
+                return unzstd
+            case _:
+                return stream
+
+    def _check_compressed(self) -> None:
+        """Check that a stream that can't be decompressed was compressed at all, as its format says.
+
+        Raises
+        ------
+        DataError
+            It was not.
+        """
+        start, name = self._bytes.start if self._bytes else b"", self.source.name
+        if self.source.format not in COMPRESSION or format_of_content(start) == self.source.format:
+            return
+        if what := other_content(start, self.source.format):
+            raise DataError(f"{name} is {what}.")
+        if len(start) > _MAGIC_BYTES and looks_like_text(start):
+            raise DataError(f"{name} is not compressed, as {self.source.format} is: say --input-format csv.")
 
 
-def _parse_header(header: bytes, source: Source) -> tuple[str, ...]:
-    """Return the column names in a header.
+def _parse_header(header: bytes, start: bytes, source: Source) -> tuple[str, ...]:
+    """Return the column names in a header. ``start`` is how the file begins, decompressed.
 
     Raises
     ------
     DataError
         The bytes are not the header of a CSV.
     """
-    for magic, file_format in MAGIC.items():
-        if header.startswith(magic):
-            raise DataError(f"{source.name} is {file_format}, not {source.format}: say --input-format {file_format}.")
-    if header.startswith(_UTF16) or b"\0" in header:
-        raise DataError(f"{source.name} is not UTF-8 (UTF-16, or no text at all): save it as UTF-8.")
     if not header:
         raise DataError(f"{source.name} is empty: not even a header.")
-    try:
-        return tuple(next(csv.reader(io.StringIO(header.decode("utf-8"), newline=""))))
-    except UnicodeDecodeError:
-        raise DataError(f"{source.name}: the header is not UTF-8: save the file as UTF-8.") from None
-    except csv.Error:
-        raise DataError(f"{source.name}: the header can't be read as CSV.") from None
+    problem = f"{source.name} is not UTF-8 (UTF-16, or no text at all): save it as UTF-8."
+    if not header.startswith(_UTF16) and b"\0" not in header:
+        try:
+            return tuple(next(csv.reader(io.StringIO(header.decode("utf-8"), newline=""))))
+        except UnicodeDecodeError:
+            problem = f"{source.name}: the header is not UTF-8: save the file as UTF-8."
+        except csv.Error:
+            problem = f"{source.name}: the header can't be read as CSV."
+    if what := other_content(start, source.format, decompressed=source.format in COMPRESSION):
+        problem = f"{source.name} is {what}."
+    raise DataError(problem)

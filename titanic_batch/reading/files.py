@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from titanic_batch.errors import DataError, TransferError, may_pass, reason_of
+from titanic_batch.errors import DataError, TransferError, is_out_of_memory, may_pass, reason_of
 from titanic_batch.reading.limits import start_thread
 from titanic_batch.reading.paths import opening_error
+from titanic_batch.reading.signatures import START_BYTES
 
 _CHUNK_BYTES = 2**20
 # In the messages of Arrow's Parquet reader, which has no exceptions of their own for these.
@@ -87,10 +89,13 @@ class CountingReader(io.RawIOBase):
     ----------
     count : int
         Number of bytes read so far.
+    start : bytes
+        The first of them.
     """
 
     def __init__(self, stream: io.BufferedIOBase, size: int = 0, *, digest: bool) -> None:
         self.count = 0
+        self.start = b""
         self._stream = stream
         self._size = size
         self._digest = hashlib.sha256() if digest else None
@@ -107,6 +112,8 @@ class CountingReader(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         """Read up to ``len(buffer)`` bytes into the buffer and return their number; 0 at the end."""
         got = self._stream.readinto(buffer)
+        if self.count < START_BYTES:
+            self.start += bytes(memoryview(buffer)[: min(got, START_BYTES - self.count)])
         self.count += got
         if self._digest is not None:
             self._digest.update(memoryview(buffer)[:got])
@@ -178,13 +185,13 @@ def reading_from(name: str) -> Iterator[None]:
     """Replace an exception raised while ``name`` is read by the one that `read_error` returns."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (EOFError, MemoryError, OSError, pa.ArrowException, zlib.error) as error:
         raise read_error(name, error) from None
 
 
 def is_damage(error: Exception) -> bool:
     """Return whether a library's error is due to the content of a file, and neither to memory nor to the device."""
-    return not isinstance(error, MemoryError) and getattr(error, "errno", None) is None
+    return not is_out_of_memory(error) and getattr(error, "errno", None) is None
 
 
 def read_error(name: str, error: Exception, column: str | None = None) -> DataError | TransferError:
@@ -193,7 +200,7 @@ def read_error(name: str, error: Exception, column: str | None = None) -> DataEr
     It is a `DataError` if the content is at fault, and a `TransferError` if memory or the device is. The library's own
     message is omitted, because it can quote the content of a field.
     """
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return TransferError(
             f"there is not enough memory to read {name}: give more, or use fewer --jobs, and try again."
         )
@@ -207,6 +214,8 @@ def read_error(name: str, error: Exception, column: str | None = None) -> DataEr
         return _column_error(name, error, column)
     if isinstance(error, pa.ArrowNotImplementedError):  # such as 128-bit integers
         return DataError(f"{name} holds a type that can't be read here: leave that column out, or write it otherwise.")
+    if "requires too much memory" in str(error):  # zstd, of more than 128 MiB
+        return DataError(f"{name} needs a larger window to decompress than is allowed: compress it without --long.")
     return DataError(f"{name} is damaged: it cannot be read to its end. Write it again.")
 
 

@@ -12,7 +12,6 @@ STDIN = "-"
 REJECT_PREFIX = "reject_"  # columns added to a rejects file; ignored if the file is used as an input
 
 COMPRESSION: dict[Format, str] = {"csv.gz": "gzip", "csv.zst": "zstd"}
-MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"\x1f\x8b": "csv.gz", b"\x28\xb5\x2f\xfd": "csv.zst"}
 
 
 def format_of(name: str, option: str = "--input-format") -> Format:

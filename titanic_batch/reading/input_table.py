@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import io
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
@@ -16,12 +18,15 @@ import pyarrow as pa
 
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.reading.blocks import Block
+from titanic_batch.reading.column_names import distinct_names, is_nameless
 from titanic_batch.reading.columns import is_compatible, type_name
 from titanic_batch.reading.files import CountingReader, FileState, reading_from, state_of
-from titanic_batch.reading.formats import REJECT_PREFIX
+from titanic_batch.reading.formats import COMPRESSION, REJECT_PREFIX
+from titanic_batch.reading.signatures import other_content
 from titanic_batch.reading.sources import Source
 
 _MAX_COMPARED = 1_000  # existing names that a missing one is compared with; each comparison takes microseconds
+_SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)*"?sep=(.)', re.IGNORECASE)
 _OTHER_DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -48,6 +53,7 @@ class InputTable(ABC):
         self.size: int | None = None
         self._state = None if source.stream is not None else state_of(source.name)
         self._bytes: CountingReader | None = None
+        self._start = b""  # how a CSV begins, decompressed
         self._all_names: tuple[str, ...] = ()
         self._types: Mapping[str, pa.DataType] = {}
         self._unreadable: frozenset[str] = frozenset()  # columns of a type that can't be read
@@ -66,8 +72,11 @@ class InputTable(ABC):
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All columns, in file order, except those that rejects files add."""
-        return tuple(name for name in self._all_names if not name.startswith(REJECT_PREFIX))
+        """All columns, in file order, except those that rejects files add.
+
+        Nameless columns are called as `distinct_names` says, and nothing needs them.
+        """
+        return tuple(name for name in distinct_names(self._all_names) if not name.startswith(REJECT_PREFIX))
 
     @property
     def readable_names(self) -> tuple[str, ...]:
@@ -119,9 +128,12 @@ class InputTable(ABC):
             columns, each with the most similar existing name, if there is one.
         """
         if missing := [name for name in wanted if name not in self.names]:
+            if len(missing) == len(wanted) and (what := self._other_content()):
+                raise DataError(f"{self.source.name} is {what}.")
             raise DataError(f"{self.source.name}: {self._missing_message(missing, len(wanted))}")
         # Checked second: if the header is missing, these are values of the first row and not column names.
-        if twice := sorted(name for name, count in Counter(self._all_names).items() if count > 1):
+        counted = Counter(self._all_names).items()
+        if twice := sorted(name for name, count in counted if count > 1 and (name in wanted or not is_nameless(name))):
             raise DataError(f"{self.source.name}: column {', '.join(twice)} stands in the header more than once.")
         if unreadable := [name for name in wanted if name in self._unreadable]:
             raise DataError(
@@ -160,7 +172,16 @@ class InputTable(ABC):
             what = "vanished" if now is None else "changed"
             raise TransferError(f"{self.source.name} {what} while it was read: try again.")
 
+    def _other_content(self) -> str | None:
+        """Return what a CSV is of which no column is there, if the way it begins tells."""
+        return other_content(self._start, self.source.format, decompressed=self.source.format in COMPRESSION)
+
     def _missing_message(self, missing: Sequence[str], wanted_count: int) -> str:
+        if separator := _SEPARATOR_LINE.match(self._start):
+            more = "" if separator[1] == b"," else ", and separate the fields by commas"
+            return f"it begins with sep=, which only Excel understands: delete the first line{more}."
+        if self._start.startswith(2 * codecs.BOM_UTF8):
+            return "it begins with two byte-order marks: delete one of them."
         if len(self.names) == 1:
             for delimiter, name in _OTHER_DELIMITERS.items():
                 if delimiter in self.names[0]:

@@ -16,6 +16,7 @@ from titanic_batch.errors import DataError
 from titanic_batch.reading.arrow_views import without_views
 from titanic_batch.reading.files import is_damage, reading_from
 from titanic_batch.reading.parquet_schema import without_arrow_schema, without_unknown_types
+from titanic_batch.reading.signatures import START_BYTES, other_content
 
 _MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"
 _TAIL_BYTES = 8  # the length of the footer, and the magic
@@ -96,6 +97,9 @@ def read_footer(file: BinaryIO, name: str) -> Footer:
             in_part = _parse_in_part(content) if magic == _MAGIC else None
             if in_part is None:
                 if isinstance(error, pa.ArrowInvalid | UnicodeDecodeError):
+                    file.seek(0)
+                    if what := other_content(file.read(START_BYTES), "parquet"):
+                        raise DataError(f"{name} is {what}.") from None
                     raise DataError(f"{name} is not Parquet, or is cut short: write it again.") from None
                 raise
             footer = in_part

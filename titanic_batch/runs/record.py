@@ -24,7 +24,7 @@ from titanic_batch.errors import TitanicError
 from titanic_batch.runs.exit_codes import DONE, INTERRUPTED, INVALID_DATA, TERMINATED, code_of
 from titanic_batch.version import __version__
 from titanic_batch.writing import stopping
-from titanic_batch.writing.publishing import Publication, check_creatable
+from titanic_batch.writing.publishing import PUBLIC, Publication, check_creatable
 
 if TYPE_CHECKING:
     from titanic_batch.checking.contract import Contract
@@ -156,8 +156,9 @@ class RunRecord:
             with Publication(_WAIT_SECONDS) as publication:
                 for name in filter(None, names):
                     text = self.as_prometheus() if name == self._metrics else self.as_json()
-                    # A file name need not be valid UTF-8.
-                    publication.add(name).file.write(text.encode(errors="backslashreplace"))
+                    # Metrics are for another user, the node exporter's. A file name need not be valid UTF-8.
+                    output = publication.add(name, PUBLIC) if name == self._metrics else publication.add(name)
+                    output.file.write(text.encode(errors="backslashreplace"))
                 publication.publish()
         except TitanicError as error:
             return [error]

@@ -20,8 +20,9 @@ import pyarrow as pa
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
-from titanic_batch.errors import DataError
+from titanic_batch.errors import DataError, is_out_of_memory
 from titanic_batch.reading.columns import STRING
+from titanic_batch.reading.decompression import GzipReader
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table
@@ -31,8 +32,7 @@ from titanic_batch.server.arrow_stream import parquet_from_arrow
 from titanic_batch.server.media import ARROW, CSV, Limits
 
 _GZIP_ENCODINGS = ("gzip", "x-gzip")
-_GZIP_WBITS = 31  # has zlib expect a gzip header and trailer
-_GZIP_CHUNK = 2**12  # a body may be many streams, and the rest of the chunk is copied at the end of each
+_UNPACKED_BYTES = 2**18
 _NOT_A_NUMBER = "?"
 _FIRST_INEXACT = 2**53  # from here on, not every integer is a float
 
@@ -62,21 +62,19 @@ def read_body(request: Request, limits: Limits) -> bytes:
 
 
 def _gunzip(body: bytes, limits: Limits) -> bytes:
-    parts: list[bytes] = []
-    size = at = 0
+    content = bytearray()
+    stream, buffer = GzipReader(io.BytesIO(body)), memoryview(bytearray(_UNPACKED_BYTES))
     try:
-        while at < len(body):
-            stream = zlib.decompressobj(_GZIP_WBITS)
-            while not stream.eof:
-                if not (chunk := body[at : at + _GZIP_CHUNK]):
-                    raise BadRequest("the body is cut short: its gzip stream has no end.")
-                parts.append(stream.decompress(chunk, limits.bytes - size + 1))
-                size += len(parts[-1])
-                limits.check_bytes(size)
-                at += len(chunk) - len(stream.unused_data)
-    except zlib.error:
+        while got := stream.readinto(buffer[: limits.bytes - len(content) + 1]):
+            content += buffer[:got]
+            limits.check_bytes(len(content))
+    except EOFError:
+        raise BadRequest("the body is cut short: its gzip stream has no end.") from None
+    except zlib.error as error:
+        if is_out_of_memory(error):
+            raise MemoryError from None
         raise BadRequest("the body is no gzip stream, or a damaged one.") from None
-    return b"".join(parts)
+    return bytes(content)
 
 
 def parse_json(body: bytes) -> Any:

@@ -33,6 +33,7 @@ from titanic_batch.writing.replacing import require_replaceable
 from titanic_batch.writing.streams import STDOUT, is_pipe_or_device, open_descriptor, require_writable
 
 PRIVATE = 0o600
+PUBLIC = 0o644  # whatever the umask is
 _DEFAULT_MODE = 0o666  # restricted by the umask
 _SPOOLED_BYTES = 2**20
 _POLL_SECONDS = 0.05
@@ -100,6 +101,9 @@ class Output:
                     raise OutputError(f"{self.name} is a folder: name a file.")
                 self.require_replaceable()
                 self._lock(mode, wait)
+                if mode == PUBLIC:
+                    with suppress(OSError):  # a file system without modes lets everybody read, or nobody
+                        os.fchmod(self._content.fileno(), mode)
         self.file = _Content(self._content, self.name)
 
     def require_replaceable(self) -> None:
