@@ -57,7 +57,7 @@ class CsvTable(InputTable):
         with reading_from(source.name), ExitStack() as stack:
             splitter = self._open(stack)
             self._start = splitter.start
-            self._all_names = _parse_header(splitter.header, self._start, source)
+            self._all_names = distinct_names(_parse_header(splitter.header, self._start, source))
             if self._state is None:  # a stream can't be opened again
                 self._begun, self._closing = splitter, stack.pop_all()
 
@@ -65,7 +65,7 @@ class CsvTable(InputTable):
         """Yield the blocks of the table; see `InputTable.blocks`."""
         with reading_from(self.source.name), ExitStack() as stack:
             splitter = self._begun or self._open(stack)
-            yield from splitter.blocks(distinct_names(self._all_names))
+            yield from splitter.blocks(self._all_names)
             assert self._bytes is not None  # noqa: S101  # it is open
             self._bytes.read_to_end()
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.reading.blocks import Block
-from titanic_batch.reading.column_names import distinct_names, is_nameless
+from titanic_batch.reading.column_names import is_nameless
 from titanic_batch.reading.columns import is_compatible, type_name
 from titanic_batch.reading.files import CountingReader, FileState, reading_from, state_of
 from titanic_batch.reading.formats import COMPRESSION, REJECT_PREFIX
@@ -72,11 +72,8 @@ class InputTable(ABC):
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All columns, in file order, except those that rejects files add.
-
-        Nameless columns are called as `distinct_names` says, and nothing needs them.
-        """
-        return tuple(name for name in distinct_names(self._all_names) if not name.startswith(REJECT_PREFIX))
+        """All columns, in file order, except those that rejects files add."""
+        return tuple(name for name in self._all_names if not name.startswith(REJECT_PREFIX))
 
     @property
     def readable_names(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -117,8 +118,10 @@ class RowGroups:
         """
         names = [
             name
-            for name in self.footer.names
-            if name not in self.footer.unreadable and not name.startswith(REJECT_PREFIX)
+            for name, count in Counter(self.footer.names).items()
+            if name not in self.footer.unreadable
+            and not name.startswith(REJECT_PREFIX)
+            and count == 1  # only columns without a name may occur more than once
         ]
         groups = (group for group in range(self.footer.metadata.num_row_groups) if self.rows(group))
         first = next(groups, None)

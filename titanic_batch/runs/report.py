@@ -187,4 +187,4 @@ class RunReport:
 
 
 def _columns(names: Sequence[str]) -> str:
-    return f"column{'s' * (len(names) > 1)} {', '.join(names)}"
+    return f"column{'s' * (len(names) > 1)} {', '.join(name.strip() or '(nameless)' for name in names)}"
