@@ -85,8 +85,11 @@ def may_pass(error: OSError) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception means that memory could not be allocated, so that nothing that was read is at fault.
 
-    Extension modules that don't fit into memory raise an ImportError, and decompressors errors of their own.
+    Extension modules that don't fit into memory raise an ImportError, which packages replace by others, and
+    decompressors errors of their own.
     """
+    if isinstance(error, ImportError) and (cause := error.__cause__ or error.__context__) and is_out_of_memory(cause):
+        return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or (

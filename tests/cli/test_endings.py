@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.command import Titanic, assert_fails, edited, is_silent, names_in
 from tests.cli.process import closed_pipe, environment, run_process
+from titanic_batch.cli.endings import ending_of
 from titanic_batch.models.model import ModelScores
 
 # Inputs and outputs
@@ -333,3 +334,14 @@ def test_sigterm_ends_a_run_whose_input_stalls_midway(tmp_path: Path) -> None:
     assert (code, output) == (143, "titanic: stopped by SIGTERM: nothing was published, so run it again.\n")
     assert seconds < 5
     assert names_in(tmp_path) == ["in.csv"]
+
+
+def test_a_library_that_does_not_fit_into_memory_is_no_bug() -> None:
+    """Packages replace the loader's own error by another ImportError."""
+    loader = ImportError("libparquet.so: failed to map segment from shared object")
+    package = ImportError("install the package again")
+    package.__cause__ = loader
+    for error in (loader, package, MemoryError()):
+        message = "there is not enough memory: give more, or use fewer --jobs, and try again."
+        assert tuple(ending_of(error)) == (74, message)
+    assert ending_of(ImportError("install the package again")).code == 1

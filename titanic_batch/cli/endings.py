@@ -136,7 +136,7 @@ def ending_of(error: BaseException) -> Ending:
             )
         case OSError(errno=errno.EBADF):
             return Ending(code_of(errors.OutputError()), "stdout is not open for writing: lead it somewhere.")
-        case MemoryError():
+        case _ if errors.is_out_of_memory(error):
             message = "there is not enough memory: give more, or use fewer --jobs, and try again."
             return Ending(TRANSFER_FAILED, message)
         case RuntimeError(args=("can't start new thread",)):
