@@ -868,7 +868,7 @@ def _parquet_files() -> list[OddFile]:
         OddFile("columns without a name in Parquet, and a bad row",
                 {"in.parquet": parquet_of(_renamed(with_columns(good_table(1, 3), Sex=pa.array(["male", "x", "male"])),
                                                    **unnamed))}, (1, 3),
-                {(0, 2): frozenset({("not_allowed", "Sex")})}),
+                {(0, 2): frozenset({("not_allowed", "Sex")})}, unreadable=("",)),
         _broken("CSV called Parquet", _THREE, "not Parquet", file="in.parquet"),
         _broken("zeros called Parquet", b"PAR1" + b"\0" * 64 + b"PAR1", file="in.parquet"),
         _broken("a column missing in Parquet", parquet_of(good_table(1, 2).drop_columns(["Sex", "Age"])),

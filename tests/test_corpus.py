@@ -198,7 +198,8 @@ def test_command_ends_with_the_right_code_and_one_line(odd: OddFile, tmp_path: P
     assert (tmp_path / "out.csv.rejects.csv").exists() == bool(odd.reasons)
     assert scoring.stdout == ""
     columns, are = ("columns", "are") if len(odd.unreadable) > 1 else ("column", "is")
-    left_out = f"titanic: {columns} {', '.join(odd.unreadable)} can't be read and {are} left out of the rejects.\n"
+    names = ", ".join(name or "(nameless)" for name in odd.unreadable)
+    left_out = f"titanic: {columns} {names} can't be read and {are} left out of the rejects.\n"
     remark = re.escape(left_out) if odd.unreadable else ""
     if odd.exit_code == 0:
         assert validating.stderr == scoring.stderr == ""

@@ -386,7 +386,7 @@ def test_score_sees_accepted_rows_and_its_output_loses_late_duplicates() -> None
 @pytest.mark.parametrize("jobs", [1, 2, 4])
 @pytest.mark.usefixtures("no_threads_left")
 def test_damage_in_the_middle_of_a_table_comes_through(jobs: int) -> None:
-    data = gzip.compress(csv_bytes(passengers(5_000)), compresslevel=1)
+    data = gzip.compress(csv_bytes(passengers(20_000)), compresslevel=1)  # damage near the beginning shows at once
     tables = [
         table_of(csv_bytes(passengers(10)), name="good"),
         table_of(data[: len(data) // 2], "csv.gz", 5_000, "bad"),

@@ -186,7 +186,10 @@ def test_fields_without_a_column_name_are_kept_and_can_be_read_again(
     report = validate_file(path, rejects=tmp_path / rejects_name)
     assert (report.rows, report.rejected) == (2, 1)
     (rejected,) = read_back((tmp_path / rejects_name).read_bytes(), "csv" if rejects_name == "r.csv" else "parquet")
-    assert [rejected[name] for name in ("", " ", "  ", "   ")] == ["1", "c", "d", "e"]
+    if source == "in.csv":
+        assert [rejected[name] for name in ("", " ", "  ", "   ")] == ["1", "c", "d", "e"]
+    else:  # there is no telling apart those that are all called ""
+        assert (rejected[" "], report.left_out) == ("c", [""])
     assert [rejected[name] for name in ("PassengerId", "Pclass")] == ["2", "9"]
     if rejects_name == "r.csv":  # one that is mended passes
         mended = tmp_path / "mended.csv"
