@@ -1,6 +1,25 @@
 """Lets ``python -m titanic_batch`` run the ``titanic`` command."""
 
-from titanic_batch.cli.command import main
+from __future__ import annotations
+
+import sys
+
+from titanic_batch.errors import TransferError
+from titanic_batch.reading.limits import COMMAND_SIZE, require_memory
+from titanic_batch.runs.exit_codes import TRANSFER_FAILED
+
+
+def main() -> None:
+    """Run the command, unless there is too little memory even to import what parses its arguments."""
+    try:
+        require_memory(COMMAND_SIZE)
+    except TransferError as error:
+        print(f"titanic: {error}", file=sys.stderr)  # noqa: T201  # the console is not imported yet
+        sys.exit(TRANSFER_FAILED)
+    from titanic_batch.cli.command import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

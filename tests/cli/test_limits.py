@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import resource
 import subprocess
 import sys
@@ -81,6 +82,21 @@ def test_too_little_memory_for_the_libraries_is_told_before_they_are_loaded(
     assert done.stderr.startswith("titanic: there is not enough memory: the limits on this process (ulimit) leave ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [("score", "in.csv", "-o", "p.csv"), ("--help",)])
+@pytest.mark.parametrize("mebibytes", [20, 30, 45])
+def test_too_little_memory_for_the_command_line_is_told_before_it_is_read(
+    tmp_path: Path, arguments: tuple[str, ...], mebibytes: int
+) -> None:
+    code = "from titanic_batch.__main__ import main; main()"
+    done = run_limited(tmp_path, *arguments, limit=resource.RLIMIT_AS, value=mebibytes * 2**20, code=code)
+    assert (done.returncode, done.stdout) == (74, "")
+    assert re.fullmatch(
+        r"titanic: there is not enough memory: the limits on this process \(ulimit\) leave \d+ MiB, and 40 are needed; "
+        r"raise them, or use fewer --jobs, and try again\.\n",
+        done.stderr,
+    )
 
 
 @pytest.mark.slow

@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import Result
 
 from tests.passengers import csv_bytes, passenger, passengers
+from titanic_batch.models.model import ModelScores
 from titanic_batch.writing.publishing import Publication
 
 Titanic = Callable[..., Result]
@@ -88,6 +90,30 @@ def test_one_bad_input_does_not_stop_the_others(titanic: Titanic, tmp_path: Path
     write(tmp_path / "in" / "b.csv", 1, 5)
     assert titanic("score", "in/b.csv", "-o", "out/").exit_code == 0
     assert "_rejects/b.csv.rejects.csv" not in content(tmp_path / "out")
+
+
+def test_an_input_for_which_memory_does_not_suffice_does_not_stop_the_others(
+    titanic: Titanic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in (("a", 5), ("b", 50), ("c", 5)):
+        write(tmp_path / "in" / f"{name}.csv", 1, rows)
+    scored = ModelScores.__call__
+
+    def scored_if_few(scores: ModelScores, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        if rows.num_rows > 20:
+            raise MemoryError("Unable to allocate 8.00 GiB")
+        return scored(scores, rows)
+
+    monkeypatch.setattr(ModelScores, "__call__", scored_if_few)
+    result = titanic("score", "in", "-o", "out/")
+    assert (result.exit_code, result.stderr.splitlines()) == (
+        74,
+        [
+            "titanic: there is not enough memory to read in/b.csv: give more, or use fewer --jobs, and try again.",
+            "titanic: 1 of 3 inputs failed: see above.",
+        ],
+    )
+    assert set(content(tmp_path / "out")) == {"a.csv", "c.csv", "_state.json"}
 
 
 def test_limits_hold_for_each_input(titanic: Titanic, tmp_path: Path) -> None:

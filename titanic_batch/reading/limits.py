@@ -15,6 +15,8 @@ from collections.abc import Callable
 from titanic_batch.errors import TransferError
 
 NO_THREAD = "no thread can be started: allow more processes or memory, or use fewer --jobs, and try again."
+COMMAND_SIZE = 40 * 2**20
+"""Bytes of address space that it takes to parse arguments, and to print help and messages."""
 LIBRARIES_SIZE = 512 * 2**20
 """Bytes of address space that a small run takes, nearly all of it for libraries.
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.checking.judging import Judge, JudgedBlock, types_to_read
-from titanic_batch.errors import DataError, InputError
+from titanic_batch.errors import DataError, InputError, is_out_of_memory
+from titanic_batch.reading.files import read_error
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table
@@ -182,6 +183,10 @@ def _judged_blocks(
             for table in tables:  # a file that changes while it is read can look damaged, or be gone
                 table.require_unchanged()
             raise
+        except (ImportError, MemoryError) as error:  # libraries are imported while the first block is checked
+            if not is_out_of_memory(error):
+                raise
+            raise read_error(", ".join(table.source.name for table in tables), error) from None
         for table, file in zip(tables, report.inputs, strict=True):
             file.sha256, file.bytes = table.sha256(), table.byte_size
             table.require_unchanged()
