@@ -92,7 +92,8 @@ def outcome(case: Case, folder: Path, cut: bool) -> tuple[object, ...]:
     rejects.unlink()
     check_sums(report, table, accepted)
     rows = [row for block in accepted for row in block.to_pylist()]
-    return report.rows, repr(report.rules), repr(rows), repr(table.to_pylist())
+    whole = table.drop_columns(report.incomplete)  # in slices, what stands before the damage can be read
+    return report.rows, repr(report.rules), repr(rows), repr(whole.to_pylist()), report.unreadable_columns
 
 
 def check_sums(report: RunReport, rejects: pa.Table, accepted: Sequence[pa.Table]) -> None:
