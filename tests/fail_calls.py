@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import json
 import os
 import shutil
@@ -21,14 +22,16 @@ from pathlib import Path
 
 from tests.kill_runs import Amiss, check, content, ended, write_rows
 from titanic_batch.cli import command as cli
-from titanic_batch.cli import validation_report  # noqa: F401  # only imported, so that a forked run begins with its work
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.sources import find_inputs
-from titanic_batch.runs import folders, prometheus  # noqa: F401  # likewise
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions
+
+# Imported so that a forked run begins with its work.
+for name in ("cli.validation_report", "runs.folders", "runs.prometheus"):
+    importlib.import_module(f"titanic_batch.{name}")
 
 SOURCE = Path(__file__).with_name("failing_calls.c")
 

@@ -267,7 +267,7 @@ def fuzz(first: int, count: int, make: Callable[[int], bytes] = mutated) -> tupl
             code = 1
             try:
                 faulthandler.disable()
-                sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+                sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # open until the process ends
                 os.dup2(sys.stderr.fileno(), 2)
                 _child(left[:BATCH], told, make)
                 code = 0

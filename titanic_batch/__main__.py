@@ -14,7 +14,7 @@ def main() -> None:
     try:
         require_memory(COMMAND_SIZE)
     except TransferError as error:
-        print(f"titanic: {error}", file=sys.stderr)  # noqa: T201  # the console is not imported yet
+        sys.stderr.write(f"titanic: {error}\n")
         sys.exit(TRANSFER_FAILED)
     from titanic_batch.cli.command import main as run
 

@@ -103,7 +103,13 @@ def test_only_a_thread_that_is_stalled_in_taking_an_item_is_left_behind() -> Non
         os.read(reader, 1)
         yield 2
 
-    with closing(mapped(lambda number: number, items(), 2)) as results:
+    worked_on: list[int] = []
+
+    def work(number: int) -> int:
+        worked_on.append(number)
+        return number
+
+    with closing(mapped(work, items(), 2)) as results:
         assert next(results) == 1
     assert threads.are_running(), "it waits for the pipe"
     os.write(writer, b"x")
@@ -111,6 +117,7 @@ def test_only_a_thread_that_is_stalled_in_taking_an_item_is_left_behind() -> Non
         if not threads.are_running():
             break
         time.sleep(0.01)
+    assert worked_on == [1], "nobody wants what comes after the end"
     os.close(reader)
     os.close(writer)
 

@@ -12,6 +12,15 @@ from titanic_batch.errors import InputError, TransferError, UsageError
 from titanic_batch.reading.paths import opening_error, require_path
 
 
+def refusal(name: str) -> str | None:
+    """Return why a name is refused, or None."""
+    try:
+        require_path(name)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize(
     "name", ["s3://b/k.csv", "S3A://b", "https://u:SECRET@h/p?X-Signature=SECRET", "a+b-c.1://x", "file:///x"]
 )
@@ -25,7 +34,7 @@ def test_a_url_is_refused_without_what_it_may_hold(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["s3:/b/k.csv", "s3:", "in/s3://b", "://x", "1a://x", "-", "C:\\x", "a b://c", "*"])
 def test_other_names_pass(name: str) -> None:
-    require_path(name)  # it would raise
+    assert refusal(name) is None
 
 
 def test_a_null_character_is_in_no_name() -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from flask.testing import FlaskClient
 
+from tests import odd_parquet, thrift
 from tests.passengers import COLUMNS, csv_bytes, many, parquet_bytes, passenger, passengers, typed
 from tests.server.exchange import GZIP, arrow_bytes, post, problem, status
 from titanic_batch.models.model import Model
@@ -52,6 +53,22 @@ def test_parquet_over_the_limit_once_decompressed_is_refused(client: FlaskClient
     pq.write_table(filler, body, compression="zstd", use_dictionary=False)
     assert len(body.getvalue()) < LIMITS.bytes
     assert status(client, body.getvalue(), PARQUET) == 413
+
+
+def test_parquet_that_ends_a_careless_process_is_answered(client: FlaskClient) -> None:
+    table = typed(passengers(3)).append_column("Name", pa.array(["a", "b", "c"]))
+    assert status(client, odd_parquet.encrypted(table, "Name"), PARQUET) == 200
+    assert status(client, odd_parquet.with_damaged_description(parquet_bytes(table), "Name"), PARQUET) == 200
+    assert status(client, odd_parquet.INT128.read_bytes(), PARQUET) == 200
+    answer = post(client, odd_parquet.encrypted(table, "Sex"), PARQUET)
+    assert "column Sex is encrypted" in problem(answer, 400)["detail"]
+    answer = post(client, odd_parquet.encrypted(table, "Name", footer=True), PARQUET)
+    assert "is encrypted" in problem(answer, 400)["detail"]
+
+
+def test_limits_hold_for_parquet_with_a_type_that_cannot_be_read(client: FlaskClient) -> None:
+    body = thrift.edited(odd_parquet.INT128.read_bytes(), lambda footer: footer.set_rows(LIMITS.rows + 1))
+    assert status(client, body, PARQUET) == 413
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1_000, 200), (1_001, 413)])

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from titanic_batch.errors import TransferError
 from titanic_batch.reading.limits import memory_left, start_thread
@@ -92,7 +92,7 @@ class _Outcome(Generic[Result]):
     def get(self) -> Result:
         if self.error is not None:
             raise self.error
-        return self.result  # type: ignore[return-value]  # there is one without an error
+        return cast("Result", self.result)
 
 
 class _Work(Generic[Item, Result]):
@@ -199,7 +199,8 @@ class _Work(Generic[Item, Result]):
             with self._changed:
                 self._taken += 1
                 self._held[number] = needed
-                self._changed.wait_for(lambda: not self._at_work or memory_left() >= self._memory_at_work + needed)
+                if not self._may_begin(needed):
+                    return False
                 self._at_work += 1
                 self._memory_at_work += needed
         try:
@@ -217,6 +218,13 @@ class _Work(Generic[Item, Result]):
     def _may_go_on(self) -> bool:
         has_room = len(self._held) < self._width and sum(self._held.values()) < self._max_memory
         return self._stopped or self._has_all or has_room
+
+    def _may_begin(self, needed: int) -> bool:
+        """Wait until there is memory for another item. Return False if there is nothing to begin any more."""
+        self._changed.wait_for(
+            lambda: self._stopped or not self._at_work or memory_left() >= self._memory_at_work + needed
+        )
+        return not self._stopped
 
     def _put(self, number: int, outcome: _Outcome[Result]) -> None:
         with self._changed:

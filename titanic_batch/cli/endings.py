@@ -173,26 +173,21 @@ def recorded(record: RunRecord) -> Iterator[None]:
 
 def leave(code: int) -> None:
     """Discard unpublished files, write the record if there is time, and end the process."""
-    record = _Process.record
+    record, ended = _Process.record, threading.Event()
 
     def end() -> None:
-        if record is None or record.exit_code is None:
-            discard_all()
-        if not _Process.said_stopped:
-            say(_stopped(code), "error", exit_code=code)
-        if record is not None:
-            record.end(code, _stopped(code))
-
-    ended = threading.Event()
-
-    def end_and_tell() -> None:
         try:
-            end()
+            if record is None or record.exit_code is None:
+                discard_all()
+            if not _Process.said_stopped:
+                say(_stopped(code), "error", exit_code=code)
+            if record is not None:
+                record.end(code, _stopped(code))
         finally:
             ended.set()
 
     with suppress(errors.TransferError):  # without a thread, there is no telling how long it would take
-        start_thread(end_and_tell)
+        start_thread(end)
         ended.wait(_LEAVE_SECONDS)
     discard_all(for_good=True)  # such as a record that takes too long to write
     os._exit(code if record is None or record.exit_code is None else record.exit_code)

@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
-from titanic_batch.errors import ModelError, TransferError, is_out_of_memory
+from titanic_batch.errors import ModelError, TransferError, is_out_of_memory, reason_of
 from titanic_batch.models.artifact import Artifact
 from titanic_batch.models.audit import AuditError, UntrustedTypeError, audit
 from titanic_batch.models.building import build
@@ -65,8 +65,7 @@ def loading(name: str) -> Iterator[None]:
                 f"there is not enough memory to load the model {name}: give more, and try again."
             ) from None
         if isinstance(error, OSError):
-            why = error.strerror or "I/O error"
-            raise TransferError(f"loading the model {name} failed ({why}): try again.") from None
+            raise TransferError(f"loading the model {name} failed ({reason_of(error)}): try again.") from None
         raise
 
 

@@ -73,7 +73,7 @@ class ParquetTable(InputTable):
     def _spool(self, stack: ExitStack, *, digest: bool) -> str:
         """Copy the stream to an unnamed file, which disappears with the process, and return a path that opens it."""
         try:
-            spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # the stack closes it
         except FileNotFoundError:
             raise InputError(
                 f"{self.source.name} needs a folder for temporary files: set TMPDIR to one that has space."
