@@ -32,7 +32,9 @@ def frame_of_rows(tables: Iterable[pa.Table], contract: Contract) -> pd.DataFram
         The contract that they keep.
     """
     schema = pa.schema(list(contract.types.items()))
-    frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries().to_pandas()
+    table = pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries()
+    # Without threads: Arrow crashes if one of them can't be started.
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
     return frame
 
 

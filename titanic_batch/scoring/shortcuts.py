@@ -58,12 +58,12 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
         if pa.types.is_dictionary(column.type):
             array = as_single_array(column)
             codes = pc.fill_null(array.indices, -1).to_numpy()
-            dtype = pd.CategoricalDtype(array.dictionary.to_pandas())
+            dtype = pd.CategoricalDtype(array.dictionary.to_pandas(use_threads=False))
             columns[name] = pd.Categorical.from_codes(codes, dtype=dtype, validate=False)  # as Arrow guarantees
         elif pa.types.is_floating(column.type):
             columns[name] = pc.fill_null(column, float("nan")).to_numpy()
         else:
-            columns[name] = column.to_pandas() if column.null_count else column.to_numpy()
+            columns[name] = column.to_pandas(use_threads=False) if column.null_count else column.to_numpy()
     return pd.DataFrame(columns, copy=False)
 
 
