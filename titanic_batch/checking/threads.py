@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar, cast
 
 from titanic_batch.errors import TransferError
@@ -19,6 +21,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _STALLED_SECONDS = 0.5
+_LOOK_SECONDS = 1.0  # after which a thread is missed that ended without a word, for lack of memory
 
 _running: set[object] = set()
 
@@ -96,7 +99,12 @@ class _Outcome(Generic[Result]):
 
 
 class _Work(Generic[Item, Result]):
-    """The state that the threads share. ``_changed`` guards all of it; ``_taking`` is held while an item is taken."""
+    """The state that the threads share with their caller.
+
+    A signal may raise an exception in the caller, which is the main thread, at any moment. So the caller waits for
+    nothing but queues: an exception in the midst of a `threading.Condition` would leave it locked, or fail to unlock
+    it.
+    """
 
     def __init__(
         self,
@@ -111,15 +119,18 @@ class _Work(Generic[Item, Result]):
         self._width = width
         self._memory = memory
         self._max_memory = max_memory
-        self._taking = threading.Lock()
-        self._changed = threading.Condition()
-        self._outcomes: dict[int, _Outcome[Result]] = {}
-        self._held: dict[int, int] = {}  # the memory of each item that was taken and is not yet released
+        self._threads: set[object] = set()
+        self._results = SimpleQueue[tuple[int, _Outcome[Result]] | None]()  # None: a thread has ended
+        self._received: dict[int, _Outcome[Result]] = {}
+        self._released = SimpleQueue[int | None]()  # None: there is nothing to take any more
+        self._stopped = self._has_all = False
         self._taken = 0
-        self._alive = 0
+        # What follows is the threads' own.
+        self._taking = threading.Lock()  # held while an item is taken
+        self._held: dict[int, int] = {}  # the memory of each item that was taken and is not yet released
+        self._finished = threading.Condition()
         self._at_work = 0
         self._memory_at_work = 0
-        self._has_all = self._stopped = False
 
     def start(self, threads: int) -> None:
         """Start the threads, or as many as can be started.
@@ -130,43 +141,56 @@ class _Work(Generic[Item, Result]):
             There is none.
         """
         for number in range(threads):
+            thread = object()
+            self._threads.add(thread)
+            _running.add(thread)
             try:
-                start_thread(self._run)
+                start_thread(partial(self._run, thread))
             except TransferError:
+                _running.discard(thread)
                 if number == 0:
                     raise
                 break
-            with self._changed:
-                self._alive += 1
 
     def wait_for(self, number: int) -> _Outcome[Result] | None:
         """Return the outcome of an item once it is known, or None if there are fewer items."""
-        with self._changed:
-            self._changed.wait_for(lambda: number in self._outcomes or not self._alive)
-            if number not in self._outcomes and number < self._taken:
-                raise MemoryError  # the thread that took it found none
-            return self._outcomes.pop(number, None)
+        while number not in self._received and self._are_running():
+            self._receive(_LOOK_SECONDS)
+        while number not in self._received and self._receive(0):  # what a thread left when it ended
+            pass
+        if number not in self._received and number < self._taken:
+            raise MemoryError  # the thread that took it found none
+        return self._received.pop(number, None)
 
     def release(self, number: int) -> None:
         """Make room for another item: the result of this one is no longer used."""
-        with self._changed:
-            del self._held[number]
-            self._changed.notify_all()
+        self._released.put(number)
 
     def stop(self) -> None:
         """Make the threads end, wait for those at work, and close the items."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._at_work or not self._alive)
-            has_ended = self._changed.wait_for(lambda: not self._alive, _STALLED_SECONDS)
-        if has_ended:
-            with suppress(TransferError):  # of closing a file that is no longer needed
-                self._items.close()
+        self._stopped = True
+        self._released.put(None)
+        while self._are_running():
+            if not self._receive(_STALLED_SECONDS) and not self._at_work:
+                return
+        with suppress(TransferError):  # of closing a file that is no longer needed
+            self._items.close()
 
-    def _run(self) -> None:
-        thread = object()
-        _running.add(thread)
+    def _are_running(self) -> bool:
+        return not self._threads.isdisjoint(_running)
+
+    def _receive(self, seconds: float) -> bool:
+        """Wait for news of a thread, for so long at most. Return whether there is any."""
+        try:
+            news = self._results.get(timeout=seconds)
+        except Empty:
+            return False
+        if news is not None:
+            number, outcome = news
+            self._received[number] = outcome
+        return True
+
+    def _run(self, thread: object) -> None:
         try:
             while self._has_done_another():
                 pass
@@ -174,17 +198,16 @@ class _Work(Generic[Item, Result]):
             self._stopped = True  # whoever waits for the item that was taken is told
         finally:
             _running.discard(thread)
-            with self._changed:
-                self._alive -= 1
-                self._changed.notify_all()
+            self._results.put(None)
 
     def _has_done_another(self) -> bool:
         """Take an item and apply the function to it. Return False if there is nothing left to do."""
         with self._taking:
-            with self._changed:
-                self._changed.wait_for(self._may_go_on)
-                if self._stopped or self._has_all:
-                    return False
+            while not self._has_room():
+                if (number := self._released.get()) is not None:
+                    del self._held[number]
+            if self._stopped or self._has_all:
+                return False
             number = self._taken
             try:
                 item = next(self._items)
@@ -194,39 +217,34 @@ class _Work(Generic[Item, Result]):
                 return False
             except BaseException as error:  # raised where the result is asked for
                 self._has_all = True
-                self._put(number, _Outcome(error=error))
+                self._results.put((number, _Outcome(error=error)))
                 return False
-            with self._changed:
-                self._taken += 1
-                self._held[number] = needed
-                if not self._may_begin(needed):
-                    return False
+            self._taken += 1
+            self._held[number] = needed
+            with self._finished:
+                self._finished.wait_for(lambda: not self._at_work or memory_left() >= self._memory_at_work + needed)
                 self._at_work += 1
                 self._memory_at_work += needed
         try:
-            outcome = _Outcome(self._function(item))
-        except BaseException as error:  # likewise
-            outcome = _Outcome(error=error)
-        del item
-        self._put(number, outcome)
-        with self._changed:
-            self._at_work -= 1
-            self._memory_at_work -= needed
-            self._changed.notify_all()
-        return True
+            if self._is_stopped():  # asked after the thread counts as at work, so that it is waited for if it works
+                return False
+            self._results.put((number, self._outcome_of(item)))
+            return True
+        finally:
+            with self._finished:
+                self._at_work -= 1
+                self._memory_at_work -= needed
+                self._finished.notify_all()
 
-    def _may_go_on(self) -> bool:
+    def _is_stopped(self) -> bool:
+        return self._stopped
+
+    def _outcome_of(self, item: Item) -> _Outcome[Result]:
+        try:
+            return _Outcome(self._function(item))
+        except BaseException as error:  # raised where the result is asked for
+            return _Outcome(error=error)
+
+    def _has_room(self) -> bool:
         has_room = len(self._held) < self._width and sum(self._held.values()) < self._max_memory
-        return self._stopped or self._has_all or has_room
-
-    def _may_begin(self, needed: int) -> bool:
-        """Wait until there is memory for another item. Return False if there is nothing to begin any more."""
-        self._changed.wait_for(
-            lambda: self._stopped or not self._at_work or memory_left() >= self._memory_at_work + needed
-        )
-        return not self._stopped
-
-    def _put(self, number: int, outcome: _Outcome[Result]) -> None:
-        with self._changed:
-            self._outcomes[number] = outcome
-            self._changed.notify_all()
+        return has_room or self._stopped or self._has_all

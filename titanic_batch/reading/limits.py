@@ -35,18 +35,21 @@ def start_thread(run: Callable[[], None]) -> None:
     TransferError
         The limit on processes or memory does not allow another thread.
     """
-    begun = threading.Event()
+    has_begun, is_wanted = threading.Lock(), threading.Event()
+    has_begun.acquire()
+    is_wanted.set()
 
     def body() -> None:
-        begun.set()
-        run()
+        has_begun.release()
+        if is_wanted.is_set():
+            run()
 
     try:
         _thread.start_new_thread(body, ())
-        has_begun = begun.wait(_START_SECONDS)
     except RuntimeError:
-        has_begun = False
-    if not has_begun:
+        raise TransferError(NO_THREAD) from None
+    if not has_begun.acquire(timeout=_START_SECONDS):
+        is_wanted.clear()
         raise TransferError(NO_THREAD)
 
 
