@@ -8,6 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -243,6 +246,25 @@ def test_a_check_that_raises_is_an_internal_error() -> None:
     with pytest.raises(TypeError, match="the check broken check can't be run") as caught:
         problems_of(contract, [1_234_567])
     assert "1234567" not in str(caught.value)
+
+
+def test_pandera_validates_in_one_thread_at_a_time() -> None:
+    """Its imports within a validation are not safe otherwise."""
+    inside, overlaps = threading.Lock(), []
+
+    def is_small(column: Any) -> Any:
+        if inside.acquire(blocking=False):
+            time.sleep(0.001)
+            inside.release()
+        else:
+            overlaps.append(1)
+        return column < 5
+
+    contracts = [contract_of(check(is_small, native=False, name="small")) for _ in range(4)]
+    with ThreadPoolExecutor(len(contracts)) as threads:
+        found = list(threads.map(lambda contract: problems_of(contract, [1, 9, 2, 10**9]), contracts))
+    assert found == [[("small", "value", [1, 3])]] * len(contracts)
+    assert not overlaps
 
 
 def test_different_contracts_have_different_digests() -> None:

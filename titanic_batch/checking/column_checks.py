@@ -7,6 +7,7 @@ Pandera's error report does not identify rows, so if a check fails, a second pas
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +42,9 @@ _RULE_OF_CHECK = {
 # Checks that, if they accept two values, accept all values between them.
 _CONVEX_CHECKS = {"greater_than", "greater_than_or_equal_to", "in_range", "less_than", "less_than_or_equal_to"}
 _MAX_CACHED_VALUES = 100_000
+# Held while pandera validates. Each time it tries to import what need not be installed, and where two threads try at
+# the same time, one may see a module of which the other has imported only a part.
+_PANDERA = threading.Lock()
 _MAX_INTEGER_SPAN = 2**16
 
 # Returns, for each row, the index of its value among the distinct values, and whether the row has a value. Called only
@@ -119,8 +123,7 @@ class ColumnChecks:
         if pa.types.is_integer(column.type) and high - low < _MAX_INTEGER_SPAN:
             broken = list(self._broken_by_distinct(*_distinct_integers(column, low, high)))
         else:
-            with _pandera_enabled():
-                broken = list(self._validate(column))
+            broken = list(self._validate(column).items())
         for rule, mask in broken:
             yield rule, mask & ~infinite if rule == OUT_OF_RANGE else mask
 
@@ -131,9 +134,8 @@ class ColumnChecks:
         known_low, known_high = self._accepted_interval or (low, high)
         if self._accepted_interval is None or low < known_low or high > known_high:
             ends = pa.chunked_array([pa.array([low, high], self._value_type)])
-            with _pandera_enabled():
-                if any(True for _ in self._validate(ends)):
-                    return False
+            if self._validate(ends):
+                return False
             self._accepted_interval = min(low, known_low), max(high, known_high)
         return True
 
@@ -154,24 +156,24 @@ class ColumnChecks:
         if unknown := [value for value in values if value not in known]:
             column = pa.chunked_array([pa.array(unknown, self._value_type)])
             broken: dict[int, set[str]] = {}
-            with _pandera_enabled():
-                for rule, mask in self._validate(column):
-                    for position in np.flatnonzero(mask).tolist():
-                        broken.setdefault(position, set()).add(rule)
+            for rule, mask in self._validate(column).items():
+                for position in np.flatnonzero(mask).tolist():
+                    broken.setdefault(position, set()).add(rule)
             known = known | {value: frozenset(broken.get(position, ())) for position, value in enumerate(unknown)}
             self._cached_rules = known if len(known) <= _MAX_CACHED_VALUES else {}
         return [known[value] for value in values]
 
-    def _validate(self, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
-        """Validate a whole column with pandera, and yield each broken rule with the mask of its rows."""
+    def _validate(self, column: pa.ChunkedArray) -> dict[str, Mask]:
+        """Validate a whole column with pandera, and return the mask of its rows for each broken rule."""
         masks: dict[str, Mask] = {}
-        try:
-            self._schema.validate(pa.table({self._name: column}), lazy=True)
-        except pap.errors.SchemaErrors as errors:
-            for check in {id(error.check): error.check for error in errors.schema_errors}.values():
-                rule, mask = rule_of(check), _failing_rows(check, column)
-                masks[rule] = masks[rule] | mask if rule in masks else mask
-        yield from masks.items()
+        with _PANDERA, _pandera_enabled():
+            try:
+                self._schema.validate(pa.table({self._name: column}), lazy=True)
+            except pap.errors.SchemaErrors as errors:
+                for check in {id(error.check): error.check for error in errors.schema_errors}.values():
+                    rule, mask = rule_of(check), _failing_rows(check, column)
+                    masks[rule] = masks[rule] | mask if rule in masks else mask
+        return masks
 
 
 def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _GetCodes]:
