@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.passengers import COLUMNS, csv_bytes, parquet_bytes, passenger, passengers, typed
+from tests.passengers import COLUMNS, csv_bytes, parquet_bytes, passenger, passengers, table_of, typed
 from tests.reading.inputs import CSV, KEYS, PARQUET, keys_of, message, opened, rows_of, zstd
 from titanic_batch.errors import DataError
 from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.reading.column_names import distinct_names, is_nameless
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.formats import format_of
 from titanic_batch.reading.opening import open_table
@@ -260,3 +261,19 @@ def test_a_table_that_cannot_be_opened_leaves_no_file_open(tmp_path: Path) -> No
     with pytest.raises(DataError):
         open_table(Source("in", "parquet", io.BytesIO(CSV)))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_thousands_of_nameless_columns_have_short_names_that_differ() -> None:
+    names = distinct_names(["id", *[""] * 20_000, " ", "id"])
+    assert len(set(names)) == len(names) - 1
+    assert names[:5] == ("id", "", " ", "  ", "   ")
+    assert all(is_nameless(name) for name in names[1:-1])
+    assert max(map(len, names)) <= 16
+    assert len(set(distinct_names(names))) == len(names) - 1
+
+
+def test_a_header_of_too_many_columns_is_refused() -> None:
+    header = CSV.partition(b"\n")[0]
+    assert len(table_of(header + b",x" * (200_000 - len(COLUMNS)) + b"\n").names) == 200_000
+    with pytest.raises(DataError, match=r"has more than 200,000 columns: leave out those that aren't needed\.$"):
+        table_of(header + b",x" * (200_001 - len(COLUMNS)) + b"\n")

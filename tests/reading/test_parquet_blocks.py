@@ -17,6 +17,7 @@ from tests.passengers import passengers, typed
 from titanic_batch.errors import DataError, TransferError
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading import parquet_blocks as module
+from titanic_batch.reading.arrow_blocks import ArrowBlock
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.escapes import escape, unescape
 from titanic_batch.reading.files import read_error
@@ -45,7 +46,7 @@ def row_groups(path: str) -> RowGroups:
         return RowGroups(path, read_footer(file, path), path)
 
 
-def blocks_of(path: str, names: list[str] | None = None, *, fields: bool = True) -> list[ParquetBlock]:
+def blocks_of(path: str, names: list[str] | None = None, *, fields: bool = True) -> list[ParquetBlock | ArrowBlock]:
     file = row_groups(path)
     return list(parquet_blocks(file, file.footer.names if names is None else names, fields=fields))
 

@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 from titanic_batch.cli.command import app as command
 from titanic_batch.models.model import Model
 from titanic_batch.server.app import create_app
+from titanic_batch.server.media import Limits
 
 
 @pytest.fixture
 def client(small_model: Model) -> FlaskClient:
     """A client of an application that serves `small_model`."""
-    return create_app(small_model).test_client()
+    return create_app(small_model, Limits(binary=True)).test_client()
 
 
 @pytest.fixture(scope="session")

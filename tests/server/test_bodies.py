@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -18,9 +19,10 @@ from tests.passengers import COLUMNS, csv_bytes, many, parquet_bytes, passenger,
 from tests.server.exchange import GZIP, arrow_bytes, post, problem, status
 from titanic_batch.models.model import Model
 from titanic_batch.server.app import create_app
-from titanic_batch.server.media import ARROW, CSV, JSON, PARQUET, Limits
+from titanic_batch.server.json_reader import MAX_CHARACTERS
+from titanic_batch.server.media import ARROW, CSV, JSON, JSON_LINES, PARQUET, Limits
 
-LIMITS = Limits(bytes=100_000, rows=1_000)
+LIMITS = Limits(bytes=100_000, rows=1_000, binary=True)
 (ROW,) = typed(passengers(1)).to_pylist()
 
 
@@ -120,7 +122,7 @@ def test_a_csv_without_the_contracts_columns_is_refused(client: FlaskClient, bod
         (b"[1]", JSON),
         (b"[[1]]", JSON),
         (json.dumps({"Age": 3}).encode(), JSON),
-        (json.dumps(ROW | {"Agee": 1}).replace('"Age"', '"Old"').encode(), JSON),
+        (json.dumps(ROW | {"Sexx": 1}).replace('"Sex"', '"Old"').encode(), JSON),
     ],
 )
 def test_malformed_bodies_are_refused(client: FlaskClient, body: bytes, media_type: str) -> None:
@@ -191,9 +193,9 @@ def test_other_content_encodings_are_refused(client: FlaskClient, encoding: str)
 
 
 def test_rows_with_distinct_columns_take_no_quadratic_space(small_model: Model) -> None:
-    rows = [{name: value for name, value in ROW.items() if name != "Cabin"} | {f"n{key}": 1} for key in range(10_000)]
+    rows = [without(ROW, "Sex") | {f"n{key}": 1} for key in range(10_000)]
     answer = create_app(small_model).test_client().post("/predict", json=rows)
-    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")
+    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Sex.")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,113 @@ def test_json_values_that_mean_the_same(client: FlaskClient, column: str, value:
     assert answers[0]["PassengerId"] == 1
 
 
-def test_a_column_that_no_row_contains_is_reported_missing(client: FlaskClient) -> None:
-    rows = [{name: value for name, value in ROW.items() if name != "Cabin"}]
-    answer = client.post("/predict", json=rows)
-    assert (answer.status_code, answer.get_json()["detail"]) == (400, "the body: column missing: Cabin.")
+def test_a_required_column_that_no_row_contains_is_reported_missing(client: FlaskClient) -> None:
+    for names, detail in ((["Sex"], "Sex"), (["Sex", "Pclass", "Cabin"], "Pclass, Sex")):
+        answer = client.post("/predict", json=[without(ROW, *names)])
+        columns = "columns" if "," in detail else "column"
+        assert (answer.status_code, answer.get_json()["detail"]) == (400, f"the body: {columns} missing: {detail}.")
+    answer = client.post("/predict", json=without(ROW, "Sex") | {"sex": "male"})
+    assert answer.get_json()["detail"] == "the body: column missing: Sex (nearest: sex)."
+
+
+@pytest.mark.parametrize("names", [["Age"], ["Fare", "Cabin"], ["Age", "Fare", "Cabin"]])
+def test_what_may_be_null_may_be_left_out(client: FlaskClient, names: list[str]) -> None:
+    full = ROW | dict.fromkeys(names)
+    alone = client.post("/predict", json=without(full, *names))
+    assert (alone.status_code, alone.data) == (200, client.post("/predict", json=full).data)
+    others = [full | {"PassengerId": key, "Age": 3.5} for key in range(2, 100)]
+    among = client.post("/predict", json=[without(full, *names), *others])
+    assert (among.status_code, among.data) == (200, client.post("/predict", json=[full, *others]).data)
+    rejected = client.post("/predict", json=[without(ROW, "Sex"), *others])
+    assert rejected.get_json()["rejects"] == [{"row": 1, "column": "Sex", "rule": "missing"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"PassengerId": 1, "PassengerId": 2}',
+        '[{"PassengerId": 1, "x": {"a": 1, "b": 2, "a": 1}}]',
+        '{"instances": [], "instances": []}',
+        '{"instances": [], "x": 1, "x": 1}',
+        '{"inputs": {"Age": [1], "Age": [1]}}',
+        '{"dataframe_split": {"columns": [], "columns": [], "data": []}}',
+    ],
+)
+def test_a_name_twice_in_an_object_is_refused(client: FlaskClient, body: str) -> None:
+    assert problem(post(client, body.encode(), JSON), 400)["detail"].endswith("has the same name twice.")
+
+
+def test_a_byte_order_mark_is_dropped(client: FlaskClient) -> None:
+    plain = json.dumps([ROW]).encode()
+    assert post(client, b"\xef\xbb\xbf" + plain, JSON).data == post(client, plain, JSON).data
+    assert status(client, 2 * b"\xef\xbb\xbf" + plain, JSON) == 400
+    body = csv_bytes(passengers(2))
+    headless = body.split(b"\n", 1)[1]
+    for content in (body, headless):
+        marked, unmarked = (post(client, mark + content, path="/invocations") for mark in (b"\xef\xbb\xbf", b""))
+        assert (marked.status_code, marked.data) == (200, unmarked.data)
+
+
+@pytest.mark.parametrize("media_type", [CSV, JSON, PARQUET, ARROW])
+def test_a_compressed_body_without_a_header_is_told_which(client: FlaskClient, media_type: str) -> None:
+    packed = gzip.compress(csv_bytes(passengers(2)))
+    assert problem(post(client, packed, media_type), 400)["detail"] == (
+        "the body is compressed by gzip, and no header says so: send Content-Encoding: gzip."
+    )
+    packed = pa.compress(b"1", "zstd", asbytes=True)
+    assert "send it as it is, or by gzip" in problem(post(client, packed, media_type), 400)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "part"),
+    [
+        ("/predict", JSON, ("[", "{}", ",", "]")),
+        ("/invocations", JSON, ('{"inputs": {"a": [', "1", ",", "]}}")),
+        ("/invocations", JSON, ('{"inputs": {"Age": [', "1", ",", "]}}")),
+        ("/invocations", JSON, ('{"instances": [', "[]", ",", "]}")),
+        ("/invocations", JSON, ('{"dataframe_split": {"data": [', "[]", ",", '], "columns": []}}')),
+        ("/invocations", JSON, ('{"instances": [], "x": [', "1", ",", "]}")),
+        ("/invocations", JSON_LINES, ("", "{}", "\n", "")),
+        ("/invocations", JSON_LINES, ("", '{"instances": []}', "\n", "")),
+    ],
+)
+def test_rows_of_json_are_counted_before_they_are_kept(
+    small_model: Model, path: str, media_type: str, part: tuple[str, str, str, str]
+) -> None:
+    client = create_app(small_model, Limits(rows=1_000)).test_client()
+    start, element, separator, end = part
+    many = 500_000
+    body = (start + (element + separator) * many + element + end).encode()
+    tracemalloc.start()
+    answer = client.post(path, data=gzip.compress(body, 1), content_type=media_type, headers=GZIP)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    if "[]" in element and media_type == JSON and "split" not in start:
+        assert "lists of 8 values" in problem(answer, 400)["detail"]
+    else:
+        assert "rows" in problem(answer, 413)["detail"]
+    assert peak < 4 * len(body)  # the body itself, unpacked and as text
+
+
+def test_whole_numbers_with_very_many_digits_take_no_more_than_the_body(small_model: Model) -> None:
+    client = create_app(small_model, Limits(rows=30_000)).test_client()
+    row = json.dumps(ROW | dict.fromkeys(["PassengerId", "Pclass", "SibSp", "Parch"], "n")).replace('"n"', "1e300")
+    body = f"[{','.join([row] * 20_000)}]".encode()
+    tracemalloc.start()
+    assert status(client, body, JSON) == 422
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * len(body)
+
+
+def test_an_overlong_row_is_refused(small_model: Model) -> None:
+    client = create_app(small_model).test_client()
+    for value in (f'"{"x" * 2 * MAX_CHARACTERS}"', f"[{'[1],' * 2**20}1]"):
+        row = json.dumps(ROW | {"Name": "here"}).replace('"here"', value)
+        for body in (row, f"[{row}]", json.dumps([ROW] * 9)[:-1] + f",{row}]", f'{{"instances": [{row}]}}'):
+            detail = problem(post(client, body.encode(), JSON), 400)["detail"]
+            assert f"more than {MAX_CHARACTERS} characters" in detail
+
+
+def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}

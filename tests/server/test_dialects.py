@@ -54,6 +54,17 @@ def test_columns_of_dataframe_split_may_be_in_any_order(client: FlaskClient, exp
     assert client.post("/invocations", json={"dataframe_split": split}).get_json() == {"predictions": expected}
 
 
+@pytest.mark.parametrize("rows", [ROWS, LISTS], ids=["objects", "lists"])
+def test_a_bare_list_is_scored(client: FlaskClient, expected: list[dict[str, Any]], rows: list[Any]) -> None:
+    assert client.post("/invocations", json=rows).get_json() == {"predictions": expected}
+
+
+def test_no_rows_have_no_predictions(client: FlaskClient) -> None:
+    bodies: list[Any] = [[], {"instances": []}, {"inputs": {}}, {"dataframe_split": {"columns": ["Age"], "data": []}}]
+    for body in bodies:
+        assert client.post("/invocations", json=body).get_json() == {"predictions": []}
+
+
 @pytest.mark.parametrize("rows", [ROWS, LISTS, [{"instances": ROWS}]], ids=["objects", "lists", "wrapped"])
 def test_lines_of_json_get_lines_of_json(client: FlaskClient, expected: list[dict[str, Any]], rows: list[Any]) -> None:
     body = "\n".join(json.dumps(row) for row in rows) + "\n"
@@ -88,8 +99,7 @@ def test_a_csv_with_a_header_gets_a_header(client: FlaskClient) -> None:
     "value",
     [
         {},
-        [],
-        ROWS,
+        ROWS[0],
         "x",
         1,
         {"instances": ROWS, "inputs": ROWS},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jsonschema
@@ -21,9 +21,12 @@ from titanic_batch.checking.judging import Judge
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.columns import MISSING_TEXTS
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.server.bodies import parse_json, table_from_records
+from titanic_batch.server.bodies import table_from_records
+from titanic_batch.server.json_rows import Record, json_rows
+from titanic_batch.server.media import Limits
 from titanic_batch.server.small_bodies import SmallBodies
 
+LIMITS = Limits()
 VALIDATOR = jsonschema.Draft202012Validator(CONTRACT.describe())
 SMALL = SmallBodies(CONTRACT)
 ROWS, BATCH = 6_000, 500
@@ -97,6 +100,10 @@ def drawn(count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def read(rows: Sequence[dict[str, Any]]) -> Iterator[Record]:
+    return json_rows(json.dumps(rows).encode(), list(CONTRACT.types), LIMITS, lists=False).records
+
+
 def is_valid(row: dict[str, Any]) -> bool:
     return bool(VALIDATOR.is_valid(row))
 
@@ -129,19 +136,18 @@ def test_every_odd_value_alone_is_judged_as_the_schema_says() -> None:
     good = {"PassengerId": 1} | {name: values[0] for name, values in GOOD.items()}
     assert is_valid(good)
     rows = [good | {name: value} for name, values in ODD.items() for value in values]
-    verdicts = accepted(table_from_records(parse_json(json.dumps(rows).encode()), CONTRACT.types), len(rows))
+    verdicts = accepted(table_from_records(read(rows), CONTRACT, LIMITS), len(rows))
     assert told(rows, verdicts) == []
 
 
 def test_thousands_of_rows_are_judged_as_the_schema_says(rows: list[dict[str, Any]]) -> None:
     for start in range(0, ROWS, BATCH):
         batch = rows[start : start + BATCH]
-        records = parse_json(json.dumps(batch).encode())
-        assert told(batch, accepted(table_from_records(records, CONTRACT.types), BATCH)) == []
+        assert told(batch, accepted(table_from_records(read(batch), CONTRACT, LIMITS), BATCH)) == []
 
 
 def test_small_bodies_hold_no_row_that_the_schema_rejects(rows: list[dict[str, Any]]) -> None:
-    taken = [row for row in rows if SMALL.from_records(parse_json(json.dumps([row]).encode())) is not None]
+    taken = [row for row in rows if SMALL.from_records(list(read([row]))) is not None]
     assert len(taken) > ROWS / 10
     assert all(map(is_valid, taken))
 

@@ -17,6 +17,7 @@ from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.server import refitting
 from titanic_batch.server.app import create_app
+from titanic_batch.server.media import Limits
 from titanic_batch.server.refitting import Refitter
 from titanic_batch.server.reloading import ModelHolder
 
@@ -34,7 +35,7 @@ def holder(tmp_path: Path, small_model: Model) -> ModelHolder:
 
 @pytest.fixture
 def client(holder: ModelHolder) -> FlaskClient:
-    return create_app(holder, refitter=Refitter(TOKEN)).test_client()
+    return create_app(holder, Limits(binary=True), Refitter(TOKEN)).test_client()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def fit(client: FlaskClient, body: bytes, token: str | None = TOKEN, media_type:
 
 
 def test_fitting_is_off_by_default(small_model: Model) -> None:
-    client = create_app(small_model).test_client()
+    client = create_app(small_model, Limits(binary=True)).test_client()
     answer = fit(client, TRAIN.read_bytes())
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
     assert answer.get_json()["detail"] == "fitting is off: titanic serve --allow-fit turns it on."

@@ -17,14 +17,14 @@ from tests.server.exchange import body_of, post, predictions_of, table_of
 from titanic_batch.cli.command import app as command
 from titanic_batch.models.model import Model
 from titanic_batch.server.app import create_app
-from titanic_batch.server.media import ARROW, CSV, JSON, PARQUET
+from titanic_batch.server.media import ARROW, CSV, JSON, PARQUET, Limits
 
 COUNTS = [1, 3, 100]
 
 
 @pytest.fixture(scope="module")
 def client(small_model: Model) -> FlaskClient:
-    return create_app(small_model).test_client()
+    return create_app(small_model, Limits(binary=True)).test_client()
 
 
 @pytest.fixture(scope="module")

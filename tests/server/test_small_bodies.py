@@ -21,6 +21,7 @@ from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.server.bodies import table_from_records
+from titanic_batch.server.media import Limits
 from titanic_batch.server.small_bodies import MAX_BYTES, MAX_ROWS, SmallBodies
 
 SMALL = SmallBodies(CONTRACT)
@@ -164,7 +165,7 @@ def test_json_is_read_as_by_the_general_path(changes: list[dict[str, Any]], drop
         records[0].pop("Age", None)
     rows = SMALL.from_records(records)
     if rows is not None:
-        expected = judged(table_from_records(records, CONTRACT.types))
+        expected = judged(table_from_records(records, CONTRACT, Limits()))
         assert expected is not None
         assert same(rows, expected)
 
@@ -216,5 +217,5 @@ def test_each_check_agrees_with_pandera(contract: Contract, data: st.DataObject)
 
 
 def test_the_example_is_accepted() -> None:
-    assert judged(table_from_records([CONTRACT.example()], CONTRACT.types)) is not None
+    assert judged(table_from_records([CONTRACT.example()], CONTRACT, Limits())) is not None
     assert not math.isnan(CONTRACT.example()["Pclass"])

@@ -71,6 +71,11 @@ class Contract:
             "required": list(columns),
         }
 
+    @property
+    def required(self) -> list[str]:
+        """The columns in which no row may lack a value."""
+        return [name for name, column in self._schema.columns.items() if not column.nullable]
+
     def rules(self) -> list[tuple[str, str | None]]:
         """Return all rules that a row can break, each with its column, or None for a rule about the whole row."""
         rules: list[tuple[str, str | None]] = [(WRONG_FIELD_COUNT, None), (UNCLOSED_QUOTE, None)]

@@ -27,6 +27,9 @@ def serve(
     ] = 8080,
     max_body_mb: Annotated[int, typer.Option(min=1, help="The largest body, in MiB, packed or not.")] = 16,
     max_rows: Annotated[int, typer.Option(min=1, help="The most rows of one body.")] = 250_000,
+    accept_binary: Annotated[
+        bool, typer.Option("--accept-binary", help="Read Parquet and Arrow, of clients that you trust.")
+    ] = False,
     allow_fit: Annotated[
         bool, typer.Option("--allow-fit", help="Answer POST /fit, with which clients fit models.")
     ] = False,
@@ -57,7 +60,7 @@ def serve(
 
     if allow_fit and model_sha256 is not None:
         raise UsageError("--allow-fit writes another model than --model-sha256 pins: leave one of them out.")
-    limits = Limits(max_body_mb * 2**20, max_rows)
+    limits = Limits(max_body_mb * 2**20, max_rows, accept_binary)
     refitter = Refitter(_fit_token(fit_token_file), fit_margin) if allow_fit else None
     holder = ModelHolder(model, model_sha256)
     routes = (_route(f"AIP_{name}_ROUTE") for name in ("HEALTH", "PREDICT"))

@@ -47,7 +47,7 @@ def is_compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_null(found):
         return True
     if pa.types.is_dictionary(found):
-        return is_compatible(found.value_type, wanted)
+        return not pa.types.is_dictionary(found.value_type) and is_compatible(found.value_type, wanted)
     if wanted == STRING:
         return is_text(found)
     return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found))

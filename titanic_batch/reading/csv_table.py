@@ -21,6 +21,7 @@ from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.signatures import format_of_content, looks_like_text, other_content
 from titanic_batch.reading.sources import Source
 
+_MAX_COLUMNS = 200_000
 _MAGIC_BYTES = 4  # of zstd, which look like text in part
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -120,6 +121,8 @@ def _parse_header(header: bytes, start: bytes, source: Source) -> tuple[str, ...
     """
     if not header:
         raise DataError(f"{source.name} is empty: not even a header.")
+    if header.count(b",") >= _MAX_COLUMNS:
+        raise DataError(f"{source.name} has more than {_MAX_COLUMNS:,} columns: leave out those that aren't needed.")
     problem = f"{source.name} is not UTF-8 (UTF-16, or no text at all): save it as UTF-8."
     if not header.startswith(_UTF16) and b"\0" not in header:
         try:

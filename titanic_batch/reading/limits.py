@@ -6,11 +6,13 @@ Libraries don't cope with these limits: they abort the process, or try forever. 
 from __future__ import annotations
 
 import _thread
+import ctypes
 import math
 import mmap
 import resource
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from titanic_batch.errors import TransferError
 
@@ -62,6 +64,12 @@ def memory_left() -> float:
         pages = [int(number) for number in file.read().split()]
     used = [pages[0] * mmap.PAGESIZE, pages[5] * mmap.PAGESIZE]  # all, and data with stacks: see proc_pid_statm(5)
     return min(limit - used for limit, used in zip(limits, used, strict=True) if limit != resource.RLIM_INFINITY)
+
+
+def give_memory_back() -> None:
+    """Give memory that is free within the process back to the machine, which the C library would rather keep."""
+    with suppress(AttributeError, OSError):  # not every C library has malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def require_memory(size: int) -> None:

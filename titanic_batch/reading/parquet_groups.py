@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,23 +28,33 @@ class RowGroups:
     """The row groups of a file. Any thread can read them.
 
     Text is read as dictionaries as long as Arrow can do so: not if it is delta-encoded, which can be told only from the
-    error when it is read.
+    error when it is read, or from the pages.
 
     Parameters
     ----------
-    path
-        The file to read.
+    source
+        The path of the file to read, or its content.
     footer
         Its footer.
     name
         Name of the file in messages.
+    text
+        Whether to read text as dictionaries, or not, or as dictionaries if that is possible. Without dictionaries, a
+        value takes memory as often as it occurs.
     """
 
-    def __init__(self, path: str, footer: Footer, name: str) -> None:
+    def __init__(
+        self,
+        source: str | pa.Buffer,
+        footer: Footer,
+        name: str,
+        text: Literal["dictionaries", "plain", "either"] = "either",
+    ) -> None:
         self.footer = footer
         self.name = name
-        self._path = path
-        self._has_dictionaries = True
+        self._source = source
+        self._has_dictionaries = text != "plain"
+        self._may_be_plain = text != "dictionaries"
 
     def rows(self, group: int) -> int:
         """Return the number of rows that a row group states."""
@@ -68,7 +78,7 @@ class RowGroups:
             # One by one, since dictionaries in nested columns can't differ between row groups.
             tables = [self._read([group], columns) for group in groups]
         except _DAMAGE as error:
-            raise self._error(error, groups, columns) from None
+            raise self._error(error, groups, columns, lambda group, name: self._read([group], [name])) from None
         self._has_dictionaries = False
         return pa.concat_tables(tables)
 
@@ -101,13 +111,15 @@ class RowGroups:
             except _DAMAGE as error:
                 if not is_damage(error):
                     raise
-                if text:
+                if text and self._may_be_plain:
                     self._has_dictionaries = False
                 elif len(columns) > len(needed):
                     readable = [name for name in columns[len(needed) :] if self._has_slice(group, name, size, done)]
                     columns = [*needed, *(readable if len(readable) < len(columns) - len(needed) else ())]
                 else:
-                    raise self._error(error, [group], columns) from None
+                    raise self._error(
+                        error, [group], columns, lambda group, name: self._read_slices(group, name, size)
+                    ) from None
         self._check_rows([group], needed, done)
 
     @cached_property
@@ -183,7 +195,7 @@ class RowGroups:
 
     def _open(self, dictionaries: Sequence[str], *, ahead: bool = True) -> pq.ParquetFile:
         return pq.ParquetFile(
-            self._path,
+            pa.BufferReader(self._source) if isinstance(self._source, pa.Buffer) else self._source,
             metadata=self.footer.metadata,
             read_dictionary=list(dictionaries),
             buffer_size=2**20,
@@ -216,14 +228,25 @@ class RowGroups:
                         f"{self.name} is damaged: its footer contradicts itself about column {name}. Write it again."
                     )
 
-    def _error(self, error: Exception, groups: Sequence[int], columns: Sequence[str]) -> Exception:
-        """Return the exception for columns that can't be read, after finding out which one it is."""
+    def _read_slices(self, group: int, name: str, size: int) -> None:
+        """Read a column as slices, one after the other, and keep none."""
+        for _ in self._slices(group, [name], size, 0, self._dictionaries([name])):
+            pass
+
+    def _error(
+        self,
+        error: Exception,
+        groups: Sequence[int],
+        columns: Sequence[str],
+        read: Callable[[int, str], object],
+    ) -> Exception:
+        """Return the exception for columns that can't be read, after finding out by ``read`` which one it is."""
         if not is_damage(error):
             return error
         for name in columns:
             for group in groups:
                 try:
-                    self._read([group], [name])
+                    read(group, name)
                 except _DAMAGE as cause:
                     return read_error(self.name, cause, name) if is_damage(cause) else cause
         return read_error(self.name, error)

@@ -3,7 +3,7 @@
 Arrow refuses a whole file if it can't convert the type of one column, whether or not that column is needed. Here the
 schema in the footer is changed so that Arrow passes over such a column. The rest of the footer is left as it is.
 
-A footer is a Thrift struct in the compact protocol. Its second field is the list of the schema's elements: the root,
+A footer is a Thrift struct. Its second field is the list of the schema's elements: the root,
 and then each column, a nested one followed by its parts.
 """
 
@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from titanic_batch.reading.compact_protocol import BINARY, INTEGERS, LISTS, STRUCT, CompactReader
+
 _ARROW_SCHEMA = b"ARROW:schema"
 _SCHEMA = 2
 _TYPE, _NAME, _CHILDREN = 1, 4, 5
-_BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 12
-_MAX_DEPTH = 16  # of structs; those in a schema's element are four deep at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ def without_unknown_types(footer: bytes, can_read: Callable[[bytes], bool]) -> t
 
 def _schema(footer: bytes) -> tuple[int, int, _Element, list[list[_Element]]]:
     """Return where the schema begins and ends in a footer, its root, and the elements of each column."""
-    reader = _CompactReader(footer)
+    reader = CompactReader(footer)
     try:
         for number, kind in reader.fields():
-            if number == _SCHEMA and kind in _LISTS:
+            if number == _SCHEMA and kind in LISTS:
                 start = reader.at
                 count, _ = reader.list_header()
                 root, *elements = [_element(reader) for _ in range(count)]
@@ -76,12 +76,12 @@ def _schema(footer: bytes) -> tuple[int, int, _Element, list[list[_Element]]]:
     raise ValueError("no footer with a schema")
 
 
-def _element(reader: _CompactReader) -> _Element:
+def _element(reader: CompactReader) -> _Element:
     start, name, children, is_leaf = reader.at, b"", 0, False
     for number, kind in reader.fields():
-        if number == _NAME and kind == _BINARY:
+        if number == _NAME and kind == BINARY:
             name = reader.binary()
-        elif number == _CHILDREN and kind in _INTEGERS:
+        elif number == _CHILDREN and kind in INTEGERS:
             children = reader.integer()
         else:
             is_leaf |= number == _TYPE
@@ -113,7 +113,7 @@ def _leaf(name: str) -> bytes:
 
 def _list(structs: Sequence[bytes]) -> bytes:
     count = len(structs)
-    header = bytes([count << 4 | _STRUCT]) if count < 15 else bytes([0xF0 | _STRUCT]) + _unsigned(count)
+    header = bytes([count << 4 | STRUCT]) if count < 15 else bytes([0xF0 | STRUCT]) + _unsigned(count)
     return header + b"".join(structs)
 
 
@@ -123,73 +123,3 @@ def _unsigned(number: int) -> bytes:
         parts.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*parts, number])
-
-
-class _CompactReader:
-    """Reads Thrift's compact protocol. Beyond the end of the data, it raises an IndexError."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def fields(self) -> Iterator[tuple[int, int]]:
-        """Yield the number and the kind of each field of a struct, whose value is to be read or skipped."""
-        number = 0
-        while header := self._byte():
-            number = number + (header >> 4) if header >> 4 else self.integer()
-            yield number, header & 0xF
-
-    def integer(self) -> int:
-        number = self._unsigned()
-        return number >> 1 ^ -(number & 1)
-
-    def binary(self) -> bytes:
-        size = self._unsigned()
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def list_header(self) -> tuple[int, int]:
-        """Return the number and the kind of a list's elements."""
-        header = self._byte()
-        return (self._unsigned() if header >> 4 == 0xF else header >> 4), header & 0xF
-
-    def skip(self, kind: int, depth: int = 0) -> None:
-        """Skip a value.
-
-        Raises
-        ------
-        ValueError
-            It is of no kind that occurs in a footer, or nested too deeply.
-        """
-        if depth > _MAX_DEPTH:
-            raise ValueError("nested too deeply")
-        if kind in _INTEGERS:
-            self._unsigned()
-        elif kind == _BINARY:
-            self.binary()
-        elif kind == _STRUCT:
-            for _, inner in self.fields():
-                self.skip(inner, depth + 1)
-        elif kind in _LISTS:
-            count, inner = self.list_header()
-            for _ in range(count):
-                self.skip(_BYTE if inner in _BOOLEANS else inner, depth + 1)
-        elif kind in (_BYTE, _DOUBLE):
-            self.at += 1 if kind == _BYTE else 8
-        elif kind not in _BOOLEANS:  # their value is in the header of the field
-            raise ValueError("an unknown kind of value")
-        if self.at > len(self.data):
-            raise IndexError
-
-    def _byte(self) -> int:
-        self.at += 1
-        return self.data[self.at - 1]
-
-    def _unsigned(self) -> int:
-        number = shift = 0
-        while True:
-            byte = self._byte()
-            number |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return number
-            shift += 7

@@ -11,33 +11,34 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
-from titanic_batch.errors import DataError, is_out_of_memory
+from titanic_batch.checking.contract import Contract
+from titanic_batch.errors import is_out_of_memory
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.decompression import GzipReader
-from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table
-from titanic_batch.reading.parquet_footer import read_footer
 from titanic_batch.reading.sources import Source
-from titanic_batch.server.arrow_stream import parquet_from_arrow
+from titanic_batch.server.binary_bodies import arrow_body, parquet_body
+from titanic_batch.server.json_rows import Record
 from titanic_batch.server.media import ARROW, CSV, Limits
 
 _GZIP_ENCODINGS = ("gzip", "x-gzip")
+_COMPRESSED = (
+    (b"\x1f\x8b", "gzip", "send Content-Encoding: gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "send it as it is, or by gzip with Content-Encoding: gzip"),
+)
 _UNPACKED_BYTES = 2**18
+_BLOCK_BYTES = 2**20  # so that rows are counted before many have been read
 _NOT_A_NUMBER = "?"
-_FIRST_INEXACT = 2**53  # from here on, not every integer is a float
-
-Record = Mapping[str, Any]
-"""A row of a JSON body: its values by column name."""
+_OUT_OF_RANGE = 2**64
+_MOST_OTHERS = 1_000  # names that a missing column is compared with
 
 
 def read_body(request: Request, limits: Limits) -> bytes:
@@ -46,7 +47,7 @@ def read_body(request: Request, limits: Limits) -> bytes:
     Raises
     ------
     BadRequest
-        The body is not what its ``Content-Encoding`` says.
+        The body is not what its ``Content-Encoding`` says, or is compressed without one.
     RequestEntityTooLarge
         It has more bytes than the limits allow, compressed or not.
     UnsupportedMediaType
@@ -58,6 +59,9 @@ def read_body(request: Request, limits: Limits) -> bytes:
         return _gunzip(body, limits)
     if encoding not in ("identity", ""):
         raise UnsupportedMediaType("a body may be compressed with gzip, and with nothing else.")
+    for magic, name, remedy in _COMPRESSED:
+        if body.startswith(magic):
+            raise BadRequest(f"the body is compressed by {name}, and no header says so: {remedy}.")
     return body
 
 
@@ -77,56 +81,6 @@ def _gunzip(body: bytes, limits: Limits) -> bytes:
     return bytes(content)
 
 
-def parse_json(body: bytes) -> Any:
-    """Return the value of a JSON text; ``NaN`` and ``Infinity`` are accepted, and large whole numbers are integers.
-
-    Raises
-    ------
-    BadRequest
-        The body is not JSON.
-    """
-    try:
-        return json.loads(body.decode("utf-8"), parse_float=_parse_float)
-    except UnicodeDecodeError:
-        raise BadRequest("the body is not UTF-8.") from None
-    except (ValueError, RecursionError):
-        raise BadRequest("the body is no JSON that can be read.") from None
-
-
-def _parse_float(text: str) -> float | int:
-    """Return a number written with a point or an exponent, as an integer if a float would lose its last digits."""
-    number = float(text)
-    if abs(number) < _FIRST_INEXACT or math.isinf(number):
-        return number
-    exact = Decimal(text)
-    is_lost = exact != Decimal(repr(number)) and exact == exact.to_integral_value()
-    return int(exact) if is_lost else number
-
-
-def parse_json_lines(body: bytes) -> list[Any]:
-    """Return the value of each line of JSON; blank lines are skipped.
-
-    Raises
-    ------
-    BadRequest
-        A line is not JSON.
-    """
-    return [parse_json(line) for line in body.splitlines() if line.strip()]
-
-
-def require_records(value: Any) -> list[Record]:
-    """Return a JSON value that must be a list of objects, one for each row.
-
-    Raises
-    ------
-    BadRequest
-        It is something else.
-    """
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise BadRequest("a row is to be an object of columns and values, and rows a list of such objects.")
-    return value
-
-
 def table_from_body(media_type: str, body: bytes, limits: Limits) -> InputTable:
     """Open a CSV, Parquet or Arrow body as a table of rows.
 
@@ -140,57 +94,59 @@ def table_from_body(media_type: str, body: bytes, limits: Limits) -> InputTable:
         It is an Arrow stream whose buffers are compressed.
     """
     if media_type == CSV:
-        return _open("csv", body)
-    if media_type == ARROW:
-        return _open("parquet", parquet_from_arrow(body, limits))
-    _check_parquet(body, limits)
-    return _open("parquet", body)
+        return _open_csv(io.BytesIO(body))
+    return (arrow_body if media_type == ARROW else parquet_body)(body, limits)
 
 
-def table_from_records(records: Sequence[Record], types: Mapping[str, pa.DataType]) -> InputTable:
-    """Open the rows of a JSON body as a table; a column that a row doesn't contain is missing in that row.
+def table_from_records(records: Iterable[Record], contract: Contract, limits: Limits) -> InputTable:
+    """Open the rows of a JSON body as a table of the contract's columns; one that a row doesn't contain is missing.
 
-    If no row contains some column of ``types``, the table has no rows, only the names of the columns.
+    If no row contains some required column, the table has no rows, only the names of the columns that there are.
     A numeric column takes JSON numbers only: booleans, and strings that spell a number, break the rule ``type``. Their
     value counts, so an integer may be written as ``1.0`` or ``1e3``.
 
     Raises
     ------
-    BadRequest
-        A value is nested too deeply.
+    BadRequest, RequestEntityTooLarge
+        What iterating over ``records`` raises; or there are too many.
     """
-    names = list(dict.fromkeys(name for record in records for name in record))
-    if set(types) <= set(names):
-        names = list(types)
-    else:
-        records = []  # the names say what is missing; with as many columns as rows, the table would be quadratic
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(names)
-    columns = [(name, _field_of(types.get(name, STRING))) for name in names]
-    writer.writerows([field(record.get(name)) for name, field in columns] for record in records)
-    return _open("csv", text.getvalue().encode("utf-8", "surrogatepass"))
+    missing, others, rows = set(contract.required), set[str](), 0
+    columns = [(name, _field_of(arrow_type)) for name, arrow_type in contract.types.items()]
+
+    def lines() -> Iterator[Iterable[str]]:
+        nonlocal rows
+        yield contract.types
+        for rows, record in enumerate(records, 1):
+            limits.check_rows(rows)
+            if missing:
+                missing.difference_update(record)
+                if len(others) < _MOST_OTHERS:
+                    others.update(record.keys() - contract.types.keys())
+            yield [field(record.get(name)) for name, field in columns]
+
+    content = _csv(lines())
+    if missing and rows:
+        content = _csv([[*(name for name in contract.types if name not in missing), *sorted(others)]])
+    return _open_csv(content)
 
 
-def _open(file_format: Format, content: bytes) -> InputTable:
-    return open_table(Source("the body", file_format, io.BytesIO(content)))
+def _csv(lines: Iterable[Iterable[str]]) -> io.BytesIO:
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", "surrogatepass", newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(lines)
+    text.detach()
+    content.seek(0)
+    return content
 
 
-def _check_parquet(body: bytes, limits: Limits) -> None:
-    """Check a Parquet file's footer against the limits; if it can't be read, opening the file will say so."""
-    with suppress(DataError):
-        metadata = read_footer(io.BytesIO(body), "the body").metadata
-        limits.check_rows(metadata.num_rows)
-        limits.check_bytes(sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)))
+def _open_csv(content: io.BytesIO) -> InputTable:
+    return open_table(Source("the body", "csv", content), _BLOCK_BYTES)
 
 
 def _string_field(value: Any) -> str:
     if isinstance(value, str):
         return value
-    try:
-        return "" if value is None else json.dumps(value)
-    except RecursionError:  # json.dumps recurses deeper than json.loads
-        raise BadRequest("the body holds a value that is nested too deeply.") from None
+    return "" if value is None else json.dumps(value)
 
 
 def _float_field(value: Any) -> str:
@@ -200,10 +156,11 @@ def _float_field(value: Any) -> str:
 
 
 def _integer_field(value: Any) -> str:
-    if type(value) is int:
-        return repr(value)
     # The text of a float may have an exponent, which that of an integer has not.
-    return repr(int(value)) if type(value) is float and value.is_integer() else _float_field(value)
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        # What is out of range need not be written with its hundreds of digits.
+        return repr(max(-_OUT_OF_RANGE, min(int(value), _OUT_OF_RANGE)))
+    return _float_field(value)
 
 
 def _field_of(arrow_type: pa.DataType) -> Callable[[Any], str]:

@@ -19,6 +19,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 PROBLEM = "application/problem+json"
 MULTIPART = "multipart/form-data"
 TABLES = (CSV, JSON, PARQUET, ARROW)
+BINARY = (PARQUET, ARROW)
 
 # Other names that clients use for the same formats.
 _ALIASES = {
@@ -33,10 +34,12 @@ _ALIASES = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most bytes that a body may have, compressed or not, and the most rows."""
+    """What a body may be: how many bytes, compressed or not, and how many rows it has at most, and whether it may be
+    in a binary format."""
 
     bytes: int = 16 * 2**20
     rows: int = 250_000
+    binary: bool = False
 
     def check_bytes(self, size: int) -> None:
         """Raise RequestEntityTooLarge if ``size`` exceeds the limit."""
@@ -49,7 +52,7 @@ class Limits:
             raise RequestEntityTooLarge(f"the body has more than {self.rows} rows.")
 
 
-def body_type(request: Request, allowed: Sequence[str]) -> str:
+def body_type(request: Request, allowed: Sequence[str], limits: Limits) -> str:
     """Return the media type of a request's body; an alias is replaced by the usual name.
 
     Raises
@@ -58,6 +61,9 @@ def body_type(request: Request, allowed: Sequence[str]) -> str:
         The media type is not allowed, or the body is text in another encoding than UTF-8.
     """
     media_type = _ALIASES.get(request.mimetype, request.mimetype)
+    if media_type in BINARY and media_type in allowed and not limits.binary:
+        raise UnsupportedMediaType("Parquet and Arrow are taken only by a server started with --accept-binary.")
+    allowed = [each for each in allowed if limits.binary or each not in BINARY]
     if media_type not in allowed:
         raise UnsupportedMediaType(f"the body is to be {', '.join(allowed[:-1])} or {allowed[-1]}.")
     if request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):

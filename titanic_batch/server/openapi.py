@@ -33,7 +33,7 @@ _OF_A_BODY = (400, 406, 409, 413, 415, 422, 503)
 def describe(url_map: Map, limits: Limits) -> Schema:
     """Return the description of all routes, except those of the page's own files."""
     routes = {rule.rule: rule.endpoint for rule in url_map.iter_rules() if rule.endpoint != "static"}
-    operations = _operations()
+    operations = _operations(limits)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,8 +72,9 @@ def _array(items: Schema) -> Schema:
 def _row(contract: Contract) -> Schema:
     """Return the JSON Schema of a row."""
     described = contract.describe()
-    return {name: described[name] for name in ("type", "title", "properties", "required")} | {
-        "examples": [contract.example()]
+    return {name: described[name] for name in ("type", "title", "properties")} | {
+        "required": contract.required,
+        "examples": [contract.example()],
     }
 
 
@@ -154,8 +155,9 @@ def _values() -> Schema:
     return _array(row) | {"uniqueItems": True}
 
 
-def _predict() -> Schema:
-    bodies = {JSON: {"schema": {"oneOf": [_ref("Row"), _ROWS]}}, CSV: _csv(CONTRACT), PARQUET: {}, ARROW: {}}
+def _predict(limits: Limits) -> Schema:
+    bodies = {JSON: {"schema": {"oneOf": [_ref("Row"), _ROWS]}}, CSV: _csv(CONTRACT)}
+    bodies |= {PARQUET: {}, ARROW: {}} if limits.binary else {}
     predictions = _array(_ref("Prediction"))
     apart = _object({"predictions": predictions, "rejects": _ref("Rejects")})
     answers = {JSON: {"schema": {"anyOf": [_ref("Prediction"), predictions, apart]}}}
@@ -188,6 +190,7 @@ def _invocations() -> Schema:
         "properties": envelopes,
         "oneOf": [{"required": [name]} for name in envelopes],
     }
+    body = {"oneOf": [envelope, either]}
     answer = _object({"predictions": _array(_ref("Prediction"))})
     return {
         "post": {
@@ -197,7 +200,7 @@ def _invocations() -> Schema:
             " `inputs` may also be an object of columns, each a list of values.",
             "requestBody": {
                 "required": True,
-                "content": {JSON: {"schema": envelope}, CSV: _csv(CONTRACT), JSON_LINES: {}},
+                "content": {JSON: {"schema": body}, CSV: _csv(CONTRACT), JSON_LINES: {}},
             },
             "responses": {
                 "200": {"description": "Predictions", "content": {JSON: {"schema": answer}, CSV: {}, JSON_LINES: {}}}
@@ -207,7 +210,7 @@ def _invocations() -> Schema:
     }
 
 
-def _fit() -> Schema:
+def _fit(limits: Limits) -> Schema:
     answer = _object(
         {
             "rows": {"type": "integer"},
@@ -222,7 +225,7 @@ def _fit() -> Schema:
             "security": [{"token": []}],
             "requestBody": {
                 "required": True,
-                "content": {CSV: _csv(LABELLED_CONTRACT), PARQUET: {}},
+                "content": {CSV: _csv(LABELLED_CONTRACT)} | ({PARQUET: {}} if limits.binary else {}),
             },
             "responses": {"200": {"description": "The new model serves", "content": {JSON: {"schema": answer}}}}
             | _problems((400, 401, 409, 413, 415, 422, 503)),
@@ -230,7 +233,7 @@ def _fit() -> Schema:
     }
 
 
-def _operations() -> dict[str, Schema]:
+def _operations(limits: Limits) -> dict[str, Schema]:
     """Return the operation of each endpoint, by the name of its handler."""
     text, anything = {"type": "string"}, {"type": "object"}
     return {
@@ -242,7 +245,7 @@ def _operations() -> dict[str, Schema]:
         "model_card": _get("What is known of the model", JSON, anything, 503),
         "metrics": _get("Metrics for Prometheus", TEXT, text),
         "openapi": _get("This description", JSON, anything),
-        "predict": _predict(),
+        "predict": _predict(limits),
         "invocations": _invocations(),
-        "fit": _fit(),
+        "fit": _fit(limits),
     }

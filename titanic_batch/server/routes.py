@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from flask import Response, current_app, request
@@ -11,7 +14,8 @@ from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.server import dialects, page
-from titanic_batch.server.bodies import parse_json, read_body, require_records
+from titanic_batch.server.bodies import read_body
+from titanic_batch.server.json_rows import ENVELOPES, JsonRows, json_line_rows, json_rows
 from titanic_batch.server.media import (
     CSV,
     HTML,
@@ -29,10 +33,13 @@ from titanic_batch.server.openapi import describe
 from titanic_batch.server.problems import RejectedRowsError, problem
 from titanic_batch.server.refitting import Refitter
 from titanic_batch.server.reloading import ModelHolder
-from titanic_batch.server.responses import encode_form_data, encode_json, encode_table
+from titanic_batch.server.responses import encode_form_data, encode_json, encode_table, response_of
 from titanic_batch.server.served_model import Outcome, ServedModel
 from titanic_batch.server.telemetry import Telemetry
+from titanic_batch.server.turns import turn
 from titanic_batch.version import __version__
+
+_COLUMNS = tuple(CONTRACT.types)
 
 
 class Route(NamedTuple):
@@ -125,29 +132,13 @@ class Handlers:
 
     def predict(self) -> Response:
         """Score a body in any format; answer in the same format, or as ``Accept`` asks."""
-        current, media_type = self._served(), body_type(request, TABLES)
-        allow_rejects = _allow_rejects(request.args)
-        body = read_body(request, self._limits)
-        value = parse_json(body) if media_type == JSON else None
-        if dialects.is_envelope(value):
-            return self._invoke(current, JSON, body)
-        wanted = answer_type(request.accept_mimetypes, TABLES, JSON if allow_rejects else media_type)
-        if media_type == JSON:
-            records = require_records([value] if isinstance(value, dict) else value)
-            outcome = current.score_records(records, self._limits)
-        else:
-            outcome = current.score_body(media_type, body, self._limits)
-        self._settle(outcome, allow_rejects=allow_rejects)
-        if allow_rejects:
-            return _with_rejects(outcome, wanted)
-        if wanted == JSON and isinstance(value, dict):
-            return Response(encode_json(outcome.predictions.records()[0]), mimetype=JSON)
-        return Response(outcome.predictions.encode(wanted), mimetype=wanted)
+        media_type, allow_rejects = body_type(request, TABLES, self._limits), _allow_rejects(request.args)
+        return self._in_turn(media_type, partial(self._predict, self._served(), media_type, allow_rejects))
 
     def invocations(self) -> Response:
         """Score a body as clients of MLflow, SageMaker and Vertex AI send it."""
-        media_type = body_type(request, dialects.BODIES)
-        return self._invoke(self._served(), media_type, read_body(request, self._limits))
+        media_type = body_type(request, dialects.BODIES, self._limits)
+        return self._in_turn(media_type, partial(self._invoke, self._served(), media_type))
 
     def fit(self) -> Response:
         """Fit a model on labelled rows, and serve it unless it is worse than the present one."""
@@ -158,7 +149,7 @@ class Handlers:
             answer = problem(401, f"a bearer token is needed{wrong}.")
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
-        media_type = body_type(request, (CSV, PARQUET))
+        media_type = body_type(request, (CSV, PARQUET), self._limits)
         refit = self._refitter.fit(self._holder, media_type, read_body(request, self._limits), self._limits)
         self._telemetry.count_fit(taken=refit.taken)
         if refit.rejected:
@@ -168,19 +159,56 @@ class Handlers:
             return problem(422, "the new model is worse than the present one, which serves on.", **result)
         return Response(encode_json({**result, "model": self._served().model.identity}), mimetype=JSON)
 
-    def _invoke(self, current: ServedModel, media_type: str, body: bytes) -> Response:
-        columns = list(CONTRACT.types)
-        header = media_type != CSV or dialects.has_header(body, columns)
-        default = CSV if not header else JSON if media_type == CSV else media_type
-        wanted = answer_type(request.accept_mimetypes, dialects.BODIES, default)
-        if media_type == CSV:
-            outcome = current.score_body(CSV, body if header else dialects.with_header(body, columns), self._limits)
+    def _in_turn(self, media_type: str, answer: Callable[[bytes], Response]) -> Response:
+        """Return what the body is answered with, when it is its turn, which lasts until the answer is made.
+
+        A large answer is made while it is sent.
+        """
+        body = read_body(request, self._limits)
+        with ExitStack() as working:
+            working.enter_context(turn(media_type, len(body)))
+            response = answer(body)
+            if response.is_streamed:
+                until_sent = working.pop_all()
+                response.response = _within(until_sent, response.iter_encoded())
+                response.call_on_close(until_sent.close)  # if it isn't even begun
+        return response
+
+    def _predict(self, current: ServedModel, media_type: str, allow_rejects: bool, body: bytes) -> Response:
+        rows = json_rows(body, _COLUMNS, self._limits, lists=False) if media_type == JSON else None
+        if rows is not None and rows.kind == "envelope":
+            return self._invoke_rows(current, JSON, rows)
+        wanted = answer_type(request.accept_mimetypes, TABLES, JSON if allow_rejects else media_type)
+        if rows is None:
+            outcome = current.score_body(media_type, body, self._limits)
         else:
-            lines = media_type == JSON_LINES
-            records_from = dialects.records_from_json_lines if lines else dialects.records_from_json
-            outcome = current.score_records(records_from(body, columns), self._limits)
+            outcome = current.score_json(rows, self._limits)
+        self._settle(outcome, allow_rejects=allow_rejects)
+        if allow_rejects:
+            return _with_rejects(outcome, wanted)
+        if wanted == JSON and rows is not None and rows.kind == "row":
+            ((row,),) = outcome.predictions.records()
+            return Response(encode_json(row), mimetype=JSON)
+        return response_of(outcome.predictions.encode(wanted), wanted)
+
+    def _invoke(self, current: ServedModel, media_type: str, body: bytes) -> Response:
+        if media_type == JSON_LINES:
+            return self._invoke_rows(current, media_type, json_line_rows(body, _COLUMNS, self._limits))
+        if media_type == JSON:
+            return self._invoke_rows(current, media_type, json_rows(body, _COLUMNS, self._limits, lists=True))
+        header = dialects.has_header(body, _COLUMNS)
+        wanted = answer_type(request.accept_mimetypes, dialects.BODIES, JSON if header else CSV)
+        outcome = current.score_body(CSV, body if header else dialects.with_header(body, _COLUMNS), self._limits)
         self._settle(outcome)
-        return Response(dialects.encode_predictions(outcome.predictions, wanted, header=header), mimetype=wanted)
+        return response_of(dialects.encode_predictions(outcome.predictions, wanted, header=header), wanted)
+
+    def _invoke_rows(self, current: ServedModel, media_type: str, rows: JsonRows) -> Response:
+        if rows.kind == "row":
+            raise BadRequest(f"the body is to be a list of rows, or an object with exactly one of {ENVELOPES}.")
+        wanted = answer_type(request.accept_mimetypes, dialects.BODIES, media_type)
+        outcome = current.score_json(rows, self._limits)
+        self._settle(outcome)
+        return response_of(dialects.encode_predictions(outcome.predictions, wanted, header=True), wanted)
 
     def _served(self) -> ServedModel:
         if self._holder.current is None:
@@ -202,15 +230,16 @@ def _allow_rejects(query: Mapping[str, str]) -> bool:
     return query.get("rejects") == "allow"
 
 
+def _within(context: AbstractContextManager[object], pieces: Iterable[bytes]) -> Iterator[bytes]:
+    with context:
+        yield from pieces
+
+
 def _with_rejects(outcome: Outcome, media_type: str) -> Response:
     """Return predictions and rejects apart: in one JSON object, or as two files of a form."""
+    predictions, rejects = outcome.predictions.encode(media_type), encode_table(outcome.rejects, media_type)
     if media_type == JSON:
-        content = {"predictions": outcome.predictions.records(), "rejects": outcome.rejects.to_pylist()}
-        return Response(encode_json(content), mimetype=JSON)
+        return response_of(chain([b'{"predictions":'], predictions, [b',"rejects":'], rejects, [b"}"]), JSON)
     boundary = uuid.uuid4().hex
-    files = [
-        ("predictions", outcome.predictions.encode(media_type)),
-        ("rejects", encode_table(outcome.rejects, media_type)),
-    ]
-    content_type = f"{MULTIPART}; boundary={boundary}"
-    return Response(encode_form_data(files, media_type, boundary), content_type=content_type)
+    parts = [("predictions", predictions), ("rejects", rejects)]
+    return response_of(encode_form_data(parts, media_type, boundary), f"{MULTIPART}; boundary={boundary}")

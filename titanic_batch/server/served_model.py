@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from titanic_batch.checking.judging import Judge, JudgedBlock
@@ -15,15 +16,16 @@ from titanic_batch.passenger.words import LABEL
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.row_scorer import RowScore, RowScorer
 from titanic_batch.scoring.scorer import Scorer
-from titanic_batch.server.bodies import Record, table_from_body, table_from_records
+from titanic_batch.server.bodies import table_from_body, table_from_records
+from titanic_batch.server.json_rows import JsonRows
 from titanic_batch.server.media import CSV, JSON, JSON_LINES, Limits
-from titanic_batch.server.responses import encode_json, encode_table
-from titanic_batch.server.small_bodies import Row, SmallBodies
+from titanic_batch.server.responses import PIECE_ROWS, encode_json, encode_records, encode_table
+from titanic_batch.server.small_bodies import MAX_BYTES, Row, SmallBodies
 from titanic_batch.writing.predictions import PROBABILITY, PredictedColumns
 
 _HEADER = f"{CONTRACT.key},{LABEL},{PROBABILITY}\n".encode()
 _SMALL_BODIES = SmallBodies(CONTRACT)
-_REJECTS = pa.schema([("row", pa.int64()), ("column", pa.string()), ("rule", pa.string())])
+_NO_TEXTS = [pa.array([], pa.string()).dictionary_encode()] * 2
 
 
 class Predictions:
@@ -36,28 +38,35 @@ class Predictions:
     def __len__(self) -> int:
         return len(self._predictions)
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return the predictions as dictionaries by column name."""
+    def records(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield the predictions as dictionaries by column name, some at a time."""
         if isinstance(self._predictions, list):
-            scores = self._predictions
-            return [{CONTRACT.key: key, LABEL: score.label, PROBABILITY: score.probability} for key, score in scores]
-        records: list[dict[str, Any]] = self._predictions.to_pylist()
-        return records
+            yield [
+                {CONTRACT.key: key, LABEL: score.label, PROBABILITY: score.probability}
+                for key, score in self._predictions
+            ]
+        else:
+            for start in range(0, len(self), PIECE_ROWS):
+                yield self._predictions.slice(start, PIECE_ROWS).to_pylist()
 
-    def encode(self, media_type: str, *, header: bool = True) -> bytes:
-        """Return the predictions as a response body; ``header`` applies to CSV."""
+    def encode(self, media_type: str, *, header: bool = True) -> Iterator[bytes]:
+        """Yield the predictions as the pieces of a response body; ``header`` applies to CSV."""
         if media_type == JSON:
-            return encode_json(self.records())
-        if media_type == JSON_LINES:
-            return b"".join(encode_json(record) + b"\n" for record in self.records())
-        if media_type == CSV and isinstance(self._predictions, list):
+            yield from encode_records(self.records())
+        elif media_type == JSON_LINES:
+            for records in self.records():
+                yield b"".join(encode_json(record) + b"\n" for record in records)
+        elif media_type == CSV and isinstance(self._predictions, list):
             lines = [f"{key},{score.label},{score.text}\n" for key, score in self._predictions]
-            return (_HEADER if header else b"") + "".join(lines).encode()
-        table = self._predictions
-        if isinstance(table, list):
-            table = pa.Table.from_pylist(self.records(), self._schema)
-        encoded = encode_table(table, media_type)
-        return encoded if header or media_type != CSV else encoded.removeprefix(_HEADER)
+            yield (_HEADER if header else b"") + "".join(lines).encode()
+        else:
+            table = self._predictions
+            if isinstance(table, list):
+                table = pa.Table.from_pylist([row for rows in self.records() for row in rows], self._schema)
+            pieces = encode_table(table, media_type)
+            first = next(pieces)
+            yield first if header or media_type != CSV else first.removeprefix(_HEADER)
+            yield from pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class ServedModel:
         limits.check_rows(len(few))
         return self._score_rows(few)
 
-    def score_records(self, records: Sequence[Record], limits: Limits) -> Outcome:
+    def score_json(self, rows: JsonRows, limits: Limits) -> Outcome:
         """Check the rows of a JSON body, and score those that are accepted.
 
         Raises
@@ -113,18 +122,22 @@ class ServedModel:
         BadRequest, DataError, RequestEntityTooLarge
             As for `score_body`; or a value is nested too deeply.
         """
-        if not records:
-            return self._score_rows([])
-        limits.check_rows(len(records))
-        few = _SMALL_BODIES.from_records(records) if self._row_scorer.can_score else None
-        if few is None:
-            return self._score_table(table_from_records(records, CONTRACT.types), limits)
-        return self._score_rows(few)
+        records = rows.records
+        if rows.size <= MAX_BYTES:
+            listed = list(records)
+            limits.check_rows(len(listed))
+            if not listed:
+                return self._score_rows([])
+            few = _SMALL_BODIES.from_records(listed) if self._row_scorer.can_score else None
+            if few is not None:
+                return self._score_rows(few)
+            records = iter(listed)
+        return self._score_table(table_from_records(records, CONTRACT, limits), limits)
 
     def _score_rows(self, rows: Sequence[Row]) -> Outcome:
         scores = self._row_scorer.score(rows) if rows else []
         predictions = [(row[self._key], score) for row, score in zip(rows, scores, strict=True)]
-        return Outcome(len(rows), 0, Predictions(self._schema, predictions), _REJECTS.empty_table())
+        return Outcome(len(rows), 0, Predictions(self._schema, predictions), rejects_table([]))
 
     def _score_table(self, table: InputTable, limits: Limits) -> Outcome:
         rows = 0
@@ -141,15 +154,16 @@ class ServedModel:
 
 
 def rejects_table(blocks: Sequence[JudgedBlock]) -> pa.Table:
-    """Return the rejects of some blocks, as `Outcome` describes them."""
-    parts = [
-        pa.table(
-            [problem.rows + block.first_row, *([text] * len(problem.rows) for text in (problem.column, problem.rule))],
-            schema=_REJECTS,
-        )
-        for block in blocks
-        for problem in block.problems
-    ]
-    if not parts:
-        return _REJECTS.empty_table()
-    return pa.concat_tables(parts).sort_by([("row", "ascending"), ("column", "ascending"), ("rule", "ascending")])
+    """Return the rejects of some blocks, as `Outcome` describes them, sorted. Texts are dictionary-encoded."""
+    found = [(problem, block.first_row) for block in blocks for problem in block.problems]
+    pairs = sorted({(problem.column, problem.rule) for problem, _ in found}, key=lambda pair: (pair[0] is None, pair))
+    codes = {pair: code for code, pair in enumerate(pairs)}
+    rows = np.concatenate([problem.rows + first_row for problem, first_row in found] or [np.empty(0, np.int64)])
+    of_row = np.concatenate(
+        [np.full(len(problem.rows), codes[problem.column, problem.rule], np.int16) for problem, _ in found]
+        or [np.empty(0, np.int16)]
+    )
+    order = np.lexsort((of_row, rows))
+    texts = [pa.array(list(text), pa.string()).dictionary_encode() for text in zip(*pairs, strict=True)] or _NO_TEXTS
+    taken = pa.array(of_row[order])
+    return pa.table([rows[order], *(text.take(taken) for text in texts)], names=["row", "column", "rule"])

@@ -80,7 +80,7 @@ class SmallBodies:
         for record in records:
             row = []
             for name, _, read, accepts in self._columns:
-                value = read(record.get(name, ...))
+                value = read(record.get(name))
                 if value is ... or not accepts(value):
                     return None
                 row.append(value)

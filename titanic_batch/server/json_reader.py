@@ -1,0 +1,147 @@
+"""JSON texts read step by step, so that their rows are counted before they take any memory.
+
+What a text holds is parsed by the standard library, an element at a time. An element may be `MAX_CHARACTERS` long: as
+Python objects, a text takes up to thirty times its size.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Self
+
+from werkzeug.exceptions import BadRequest
+
+MAX_CHARACTERS = 2**20
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_FIRST_INEXACT = 2**53  # from here on, not every integer is a float
+_NO_JSON = "the body is no JSON that can be read"
+_NAMED_TWICE = "an object in the body has the same name twice."
+_MAX_MEMBERS = 2**16
+
+
+class JsonReader:
+    """Reads a JSON text from its beginning to its end, or from another place on.
+
+    ``NaN`` and ``Infinity`` are accepted, and large whole numbers are integers. All methods but `peek` raise BadRequest
+    where the text is not JSON, an object has a name twice, or an element is too long.
+    """
+
+    def __init__(self, text: str, start: int = 0) -> None:
+        self._text = text
+        self._start = start  # of the window within the text
+        self._window = text[start : start + 2 * MAX_CHARACTERS]
+        self._at = 0  # within the window
+
+    @property
+    def place(self) -> int:
+        """How many characters have been read."""
+        return self._start + self._at
+
+    def from_place(self, place: int) -> Self:
+        """Return another reader of the same text, which begins at a place."""
+        return type(self)(self._text, place)
+
+    def peek(self) -> str:
+        """Return the next character that is not blank; an empty string at the end."""
+        self._skip_blanks()
+        while self._at >= MAX_CHARACTERS and self._is_cut:
+            self._start, self._at = self.place, 0
+            self._window = self._text[self._start : self._start + 2 * MAX_CHARACTERS]
+            self._skip_blanks()
+        return self._window[self._at : self._at + 1]
+
+    def value(self) -> Any:
+        """Read any value, and return it as Python objects."""
+        self.peek()
+        try:
+            value, end = _DECODER.raw_decode(self._window, self._at)
+        except (ValueError, RecursionError):
+            raise self._error() from None
+        if end == len(self._window) and self._is_cut:
+            raise self._error()
+        self._at = end
+        return value
+
+    def elements(self) -> Iterator[None]:
+        """Step through an array. Each element is to be read before the next step."""
+        self._read("[")
+        if self.peek() == "]":
+            self._at += 1
+            return
+        while True:
+            yield
+            if self._read(",]") == "]":
+                return
+
+    def members(self) -> Iterator[str]:
+        """Step through an object, and yield its names. The value of each is to be read before the next step."""
+        self._read("{")
+        if self.peek() == "}":
+            self._at += 1
+            return
+        names: set[str] = set()
+        while True:
+            name = self.value()
+            if not isinstance(name, str):
+                raise self._error()
+            if name in names:
+                raise BadRequest(_NAMED_TWICE)
+            if len(names) == _MAX_MEMBERS:
+                raise BadRequest(f"an object in the body has more than {_MAX_MEMBERS} names.")
+            names.add(name)
+            self._read(":")
+            yield name
+            if self._read(",}") == "}":
+                return
+
+    def require_end(self) -> None:
+        """Check that nothing more follows."""
+        if self.peek():
+            raise self._error()
+
+    @property
+    def _is_cut(self) -> bool:
+        return self._start + len(self._window) < len(self._text)
+
+    def _skip_blanks(self) -> None:
+        found = _BLANKS.match(self._window, self._at)
+        assert found is not None  # noqa: S101  # the pattern matches the empty string
+        self._at = found.end()
+
+    def _read(self, characters: str) -> str:
+        """Read the next character, which must be one of those given, and return it."""
+        found = self.peek()
+        if not found or found not in characters:
+            raise self._error()
+        self._at += 1
+        return found
+
+    def _error(self) -> BadRequest:
+        # How a value that is cut fails doesn't tell whether it is only cut.
+        cut = f", or has a row or a value of more than {MAX_CHARACTERS} characters" if self._is_cut else ""
+        return BadRequest(f"{_NO_JSON}{cut}.")
+
+
+def _parse_float(text: str) -> float | int:
+    """Return a number written with a point or an exponent, as an integer if a float would lose its last digits."""
+    number = float(text)
+    if abs(number) < _FIRST_INEXACT or math.isinf(number):
+        return number
+    exact = Decimal(text)
+    is_lost = exact != Decimal(repr(number)) and exact == exact.to_integral_value()
+    return int(exact) if is_lost else number
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        raise BadRequest(_NAMED_TWICE)
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_parse_float)
