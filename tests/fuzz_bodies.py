@@ -383,8 +383,8 @@ _OTHER_TYPES: Mapping[str, tuple[pa.DataType, ...]] = {
     "PassengerId": (pa.int32(), pa.uint64(), pa.float64(), pa.decimal128(20, 2), pa.dictionary(pa.int8(), pa.int64())),
     "Pclass": (pa.int8(), pa.uint8(), pa.float32(), pa.large_string(), pa.run_end_encoded(pa.int32(), pa.int64())),
     "Sex": (pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.binary()),
-    "Age": (pa.float32(), pa.decimal128(10, 4), pa.string(), pa.null()),
-    "Cabin": (pa.large_string(), pa.string_view(), pa.dictionary(pa.uint16(), pa.large_string()), pa.null()),
+    "Age": (pa.float32(), pa.decimal128(10, 4), pa.string()),
+    "Cabin": (pa.large_string(), pa.string_view(), pa.dictionary(pa.uint16(), pa.large_string())),
 }
 
 
