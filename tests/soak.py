@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder stands there
 
 from tests import hostile_requests, known_predictions, probes
-from tests.fuzz_bodies import problem_amiss
+from tests.fuzz_bodies import DYING_SECONDS, problem_amiss
 from tests.hostile_bodies import HOSTILE_BODIES, HostileBody, arrow_stream, packed, parquet_file
 from tests.hostile_models import hostile_models
 from tests.hostile_requests import HOSTILE_REQUESTS
@@ -126,6 +126,7 @@ class Soak:
         self._folder = folder
         self._seed = seed
         self._ends = threading.Event()
+        self._latest: deque[str] = deque(maxlen=2 * AT_ONCE)
         self._served = folder / "served.skops"
         self._good = good_requests()
         files = {
@@ -158,6 +159,8 @@ class Soak:
             for thread in threads:
                 thread.start()
             self._wait(seconds)
+            if not self.server.lives:
+                self.findings.report(f"the server died; sent last: {', '.join(self._latest)}")
             self._ends.set()
             for thread in threads:
                 thread.join()
@@ -204,7 +207,7 @@ class Soak:
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            if self.server.lives:
+            if self.server.wait(DYING_SECONDS) is None:
                 self.findings.report(f"{name}: no answer ({type(error).__name__})")
             return None
 
@@ -241,6 +244,7 @@ class Soak:
                 return
 
     def _send_hostile_body(self, body: HostileBody, content: bytes) -> None:
+        self._latest.append(body.name)
         connection = self.server.connect(PATIENCE)
         headers = {"Content-Type": body.media_type, **body.headers}
         start = time.monotonic()
@@ -410,11 +414,14 @@ class Soak:
             self.findings.report(f"the server was killed here, at {peak:.0f} MiB")
         elif peak > MEMORY_MIB:
             self.findings.report(f"{peak:.0f} MiB of memory, more than {MEMORY_MIB}")
-        if not self._ends.is_set():
-            self.findings.report("the server died")
         self.server.stop()
         for line in self.server.faults:
             self.findings.report(f"stderr: {line[:200]}")
+        for line in self.server.said:
+            if line.startswith("{"):
+                self.findings.count("lines of the access log")
+                if not _is_json(line):
+                    self.findings.report("a line of the access log that is no JSON")
 
 
 class _Load:
@@ -477,6 +484,14 @@ class _Load:
 
 def _is_start(found: Sequence[Prediction], known: Sequence[Prediction], count: int) -> bool:
     return len(found) == count and list(found) == list(known[:count])
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _shuffled(elements: Sequence[HostileBody], chance: random.Random) -> Iterator[list[HostileBody]]:

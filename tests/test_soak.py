@@ -20,12 +20,6 @@ def test_a_server_withstands_a_minute_of_friends_and_foes(tmp_path: Path) -> Non
     assert findings.counted["good requests"] > 0
 
 
-@pytest.mark.slow
-@pytest.mark.machine
-def test_a_server_withstands_five_minutes_of_friends_and_foes(tmp_path: Path) -> None:
-    assert not soak(tmp_path, 300, seed=2).amiss
-
-
 @pytest.mark.parametrize(
     ("reply", "what"),
     [
