@@ -375,7 +375,7 @@ def _binary_bodies() -> list[HostileBody]:
         return HostileBody(f"Arrow: {name}", ARROW, build, statuses)
 
     return [
-        HostileBody("Parquet: sizes that lie", PARQUET, _file("sizes-that-lie.parquet"), _TOO_MUCH),
+        HostileBody("Parquet: sizes that lie", PARQUET, _file("sizes-that-lie.parquet"), _REFUSED),
         HostileBody("Parquet: a value of 64 MiB", PARQUET, _long_value, _TOO_MUCH),
         HostileBody(
             "Parquet: another column is encrypted",
@@ -388,7 +388,7 @@ def _binary_bodies() -> list[HostileBody]:
         arrow("string views that overlap", _views_in_extra_column),
         arrow("cabins that overlap", _views_as_cabins, _REFUSED_OR_REJECTED),
         arrow("a dictionary of long strings", partial(_long_dictionary, "x")),
-        arrow("a dictionary of long cabins", partial(_long_dictionary, "Cabin"), _REFUSED_OR_REJECTED),
+        arrow("a dictionary of long cabins", partial(_long_dictionary, "Cabin"), _READ | _REFUSED_OR_REJECTED),
         arrow("one run of a long string", _one_run),
         arrow("400 columns of nulls", _null_columns),
         arrow("20,000 columns", _wide_arrow),

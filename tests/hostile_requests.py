@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.passengers import csv_bytes, passengers
 
@@ -36,7 +36,7 @@ class HostileRequest:
     """
 
     name: str
-    content: bytes
+    content: bytes = field(repr=False)
     statuses: Collection[int | None]
     answers: int | None = 1
     closes: bool = False
