@@ -283,7 +283,7 @@ def version_of(data: Any) -> int:
 
 def _check(data: Any) -> None:
     """Check all that is in a manifest; raises `JsonDataError`."""
-    plain(data, "members")  # also those that this version does not know
+    plain(data, "manifest")  # also those that this version does not know
     _MANIFEST(data, "")
     reference = data["reference"]
     for name, feature in reference["features"].items():
