@@ -166,8 +166,8 @@ def other_members(chance: random.Random) -> bytes:
             members |= {f"{number}.x": b"" for number in range(3000)}
         case "bomb":
             size = chance.choice((2**20, 2**24, 2**24 + 1, 2**26))
-            members[name] = chance.choice((b" ", b"\0", b"[],", b"[", b'""', b"1,")) * size
-            members[name] = members[name][:size]
+            piece = chance.choice((b" ", b"\0", b"[],", b"[", b'""', b"1,"))
+            members[name] = piece * (size // len(piece))
         case "order":
             members = dict(chance.sample(sorted(members.items()), len(members)))
         case "pack":

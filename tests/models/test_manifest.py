@@ -109,6 +109,9 @@ def at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     [
         (at("description", 3), "description"),
         (at("libraries.numpy", 2), "libraries"),
+        (at("libraries.scikit-learn", "9.9\n"), "libraries"),
+        (at("python_version", "\x1b[31m3"), "python_version"),
+        (at("schema.digest", "0\nINJECTED"), "schema.digest"),
         (at("schema.version", True), "schema.version"),
         (at("schema.version", -1), "schema.version"),
         (at("features", [1, 2, 3]), "features"),

@@ -135,11 +135,12 @@ def nullable(check: Check) -> Check:
 
 def listed(each: Check, least: int = 0, most: int | None = None) -> Check:
     """Return a check for a list of values, each of which passes a check."""
-    length = f"{least} values or more" if most is None else f"{least} to {most} values"
+    length = f" of {least} values or more" if most is None else f" of {least} to {most} values"
+    fault = "is no list" + (length if least or most is not None else "")
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, list) or len(value) < least or (most is not None and len(value) > most):
-            raise JsonDataError(where, f"is no list of {length}")
+            raise JsonDataError(where, fault)
         for part in value:
             each(part, where)
 
@@ -148,10 +149,11 @@ def listed(each: Check, least: int = 0, most: int | None = None) -> Check:
 
 def mapped(each: Check, least: int = 0) -> Check:
     """Return a check for an object of any names, whose values pass a check."""
+    fault = "is no object" + (f" of {least} members or more" if least else "")
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, dict) or len(value) < least:
-            raise JsonDataError(where, f"is no object of {least} members or more")
+            raise JsonDataError(where, fault)
         for part in value.values():
             each(part, where)
 

@@ -26,6 +26,7 @@ FORMAT = "titanic-batch model"
 FORMAT_VERSION = 2
 
 _SHA256 = matching("[0-9a-f]{64}", "SHA-256 in hex")
+_VERSION = matching(r"[\w.+!-]{1,64}", "version")
 _SHARE = number(0, 1)
 _ESTIMATE = members({"value": number(), "low": number(), "high": number()})
 _OF_A_SHARE = members({"value": _SHARE, "low": number(), "high": number()})
@@ -39,10 +40,10 @@ _COUNTED = members({"values": listed(number(), 1), "counts": listed(whole(), 1)}
 _MANIFEST = members(
     {
         "description": text,
-        "package_version": text,
-        "python_version": text,
-        "libraries": every(mapped(text), members({"scikit-learn": text})),
-        "schema": members({"version": whole(), "digest": text}),
+        "package_version": _VERSION,
+        "python_version": _VERSION,
+        "libraries": every(mapped(_VERSION), members({"scikit-learn": _VERSION})),
+        "schema": members({"version": whole(), "digest": matching("[0-9a-f]{1,64}", "digest in hex")}),
         "features": listed(text, 1),
         "categories": mapped(listed(text)),
         "classifier": text,
