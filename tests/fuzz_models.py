@@ -254,7 +254,7 @@ def arrays(chance: random.Random) -> bytes:
     name = chance.choice([name for name in members if name.endswith(".npy")])
     content = members[name]
     size = 10 + int.from_bytes(content[8:10], "little")
-    match chance.choice(("header", "header", "length", "values", "values", "value", "type", "swap", "cut")):
+    match chance.choice(("header", "header", "length", "values", "values", "value", "tree", "type", "swap", "cut")):
         case "header":
             header = content[10:size].decode("latin-1").rstrip()
             start = chance.randrange(len(header))
@@ -276,17 +276,28 @@ def arrays(chance: random.Random) -> bytes:
             place = size + 8 * chance.randrange((len(content) - size) // 8)
             new = struct.pack("<q", chance.choice((0, -1, 1, 2**31, 2**62, -(2**63))))
             content = content[:place] + chance.choice((new, struct.pack("<d", math.nan))) + content[place + 8 :]
+        case "tree":  # one that others could have fitted
+            array = np.load(io.BytesIO(content))
+            if array.dtype.names:
+                array["threshold"] += chance.choice((0.5, 1, -1))
+            elif array.ndim == 3:
+                array = array[..., ::-1]
+            content = saved(np.ascontiguousarray(array))
         case "type":
             shape = chance.choice(((1,), (2,), (0,), (), (3, 1, 2), (100_000,)))
             kind = chance.choice(("<f8", "<i8", "<f4", ">f8", "<U4", "?", "<c16", "<i4", "V8", "<M8[s]"))
-            buffer = io.BytesIO()
-            np.save(buffer, np.zeros(shape, kind), allow_pickle=False)
-            content = buffer.getvalue()
+            content = saved(np.zeros(shape, kind))
         case "swap":
             content = members[chance.choice(list(members))]
         case "cut":
             content = content[: chance.randrange(len(content))]
     return sealed(members | {name: content}, None)
+
+
+def saved(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def examine(content: bytes, folder: Path, _: int) -> str:

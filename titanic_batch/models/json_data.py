@@ -135,8 +135,10 @@ def nullable(check: Check) -> Check:
 
 def listed(each: Check, least: int = 0, most: int | None = None) -> Check:
     """Return a check for a list of values, each of which passes a check."""
-    length = f" of {least} values or more" if most is None else f" of {least} to {most} values"
-    fault = "is no list" + (length if least or most is not None else "")
+    if most is None:
+        fault = f"is no list of {least} values or more" if least else "is no list"
+    else:
+        fault = f"is no list of {most} values" if least == most else f"is no list of {least} to {most} values"
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, list) or len(value) < least or (most is not None and len(value) > most):
