@@ -229,7 +229,10 @@ def _megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _child(numbers: Sequence[int], told: int, make: Callable[[int], bytes]) -> None:
+Examine = Callable[[bytes, Path, int], str]
+
+
+def _child(numbers: Sequence[int], told: int, make: Callable[[int], bytes], examine: Examine) -> None:
     """Read files and write for each of them a line when it begins and one when it ends."""
     with os.fdopen(told, "w") as pipe, tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
 
@@ -243,7 +246,7 @@ def _child(numbers: Sequence[int], told: int, make: Callable[[int], bytes]) -> N
             before, folder = _megabytes(), Path(name) / str(number)
             folder.mkdir()
             try:
-                outcome = read(make(number), folder, number)
+                outcome = examine(make(number), folder, number)
             except BaseException:
                 tell("failure", number, traceback.format_exc())
                 continue
@@ -255,8 +258,20 @@ def _child(numbers: Sequence[int], told: int, make: Callable[[int], bytes]) -> N
                 tell("end", number, outcome)
 
 
-def fuzz(first: int, count: int, make: Callable[[int], bytes] = mutated) -> tuple[Counter[str], dict[int, str]]:
-    """Read files with these seeds in child processes, and return how often each outcome occurred, and the failures."""
+def fuzz(
+    first: int, count: int, make: Callable[[int], bytes] = mutated, examine: Examine = read
+) -> tuple[Counter[str], dict[int, str]]:
+    """Examine files with these seeds in child processes, and return how often each outcome occurred, and the failures.
+
+    Parameters
+    ----------
+    first, count
+        The seed of the first file, and how many there are.
+    make
+        Makes the file of a seed.
+    examine
+        Takes a file, an empty folder and the seed, and returns how it ended, or raises.
+    """
     outcomes: Counter[str] = Counter()
     failures: dict[int, str] = {}
     left = list(range(first, first + count))
@@ -269,7 +284,7 @@ def fuzz(first: int, count: int, make: Callable[[int], bytes] = mutated) -> tupl
                 faulthandler.disable()
                 sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # open until the process ends
                 os.dup2(sys.stderr.fileno(), 2)
-                _child(left[:BATCH], told, make)
+                _child(left[:BATCH], told, make, examine)
                 code = 0
             finally:
                 os._exit(code)

@@ -11,17 +11,24 @@ from typing import Any
 
 from titanic_batch.models.artifact import MANIFEST
 
+SEAL_BYTES = 64
+
 
 def sealed(members: Mapping[str, bytes], manifest: Mapping[str, Any] | None) -> bytes:
     """Return a model file of these members, whatever they are."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(buffer, "w") as file:
         for name, member in members.items():
-            file.writestr(name, member)
+            file.writestr(zipfile.ZipInfo(name), member, zipfile.ZIP_DEFLATED)
         if manifest is not None:
-            file.writestr(MANIFEST, json.dumps(manifest))
-        file.comment = b"0" * 64
-    body = buffer.getvalue()[:-64]
+            file.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest), zipfile.ZIP_DEFLATED)
+        file.comment = b"0" * SEAL_BYTES
+    return resealed(buffer.getvalue())
+
+
+def resealed(content: bytes) -> bytes:
+    """Return a model file with the seal that its bytes need."""
+    body = content[:-SEAL_BYTES]
     return body + hashlib.sha256(body).hexdigest().encode()
 
 

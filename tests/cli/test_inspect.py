@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,10 @@ import joblib
 import pytest
 
 from tests.cli.command import Titanic, digest_of
+from tests.model_files import SEAL_BYTES, members_of, resealed, sealed
 from titanic_batch.cli.inspect import artifact_json, artifact_text, difference_text
 from titanic_batch.errors import ModelError
-from titanic_batch.models.artifact import Artifact
+from titanic_batch.models.artifact import MANIFEST, Artifact
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.model import Model
 
@@ -37,6 +41,42 @@ def test_inspect_shows_a_model_without_building_it(titanic: Titanic, model_file:
 class _Exploding:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return os.mkdir, ("it ran",)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "more"])
+@pytest.mark.parametrize(
+    ("compression", "why"),
+    [
+        (zipfile.ZIP_LZMA, "its zip is encrypted, or packed in another way"),
+        (zipfile.ZIP_DEFLATED, "its zip unpacks to far more than it holds"),
+    ],
+)
+def test_inspect_does_not_unpack_a_bomb(
+    titanic: Titanic, model_file: Path, name: str, compression: int, why: str
+) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for member, old in members_of(model_file.read_bytes()).items():
+            file.writestr(member, old, zipfile.ZIP_DEFLATED)
+        file.writestr(name, bytes(2**25), compression)
+        file.comment = bytes(SEAL_BYTES)
+    Path("bomb.skops").write_bytes(resealed(content.getvalue()))
+    result = titanic("inspect", "bomb.skops")
+    told = f"titanic: the model bomb.skops is not safe to read ({why}): fit it again.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (78, "", told)
+
+
+@pytest.mark.parametrize("option", [(), ("--json",), ("--diff", "good.skops")])
+def test_inspect_refuses_a_manifest_that_is_damaged(
+    titanic: Titanic, model_file: Path, small_model: Model, option: tuple[str, ...]
+) -> None:
+    Path("good.skops").write_bytes(model_file.read_bytes())
+    manifest = small_model.manifest
+    manifest["reference"]["missing"]["Age"] = math.nan
+    Path("bad.skops").write_bytes(sealed(members_of(model_file.read_bytes()), manifest))
+    result = titanic("inspect", "bad.skops", *option)
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert result.stderr.startswith("titanic: the model bad.skops is damaged in its manifest, which holds a number ")
 
 
 # What is printed

@@ -186,16 +186,18 @@ def test_what_else_a_manifest_holds_is_kept(tmp_path: Path, small_model: Model) 
 
 @pytest.mark.parametrize("part", ["description", "schema", "training", "libraries", "fitted_at", "reference"])
 @pytest.mark.parametrize("value", [None, [], 3.5])
-def test_a_manifest_that_lacks_a_part_is_none(tmp_path: Path, small_model: Model, part: str, value: Any) -> None:
+def test_a_manifest_with_a_part_of_another_type_is_damaged(
+    tmp_path: Path, small_model: Model, part: str, value: Any
+) -> None:
     name = sealed(tmp_path / "model.skops", **small_model.manifest | {part: value})
-    with pytest.raises(ModelError, match="is no model"):
+    with pytest.raises(ModelError, match=rf"^the model {name} is damaged in its {part}, which is no .*: fit it again"):
         read_artifact(name)
 
 
 def test_a_manifest_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, small_model: Model) -> None:
-    name = sealed(tmp_path / "model.skops", **small_model.manifest, more=" " * 2**24)
+    name = sealed(tmp_path / "model.skops", **small_model.manifest, more=" " * 2**20)
     assert Path(name).stat().st_size < 2**17
-    with pytest.raises(ModelError, match="is no model"):
+    with pytest.raises(ModelError, match=r"is not safe to read \(its zip has a member that is too long\)"):
         read_artifact(name)
 
 

@@ -216,7 +216,7 @@ def deep(archive: Archive) -> None:
 
 
 def deep_text(archive: Archive) -> None:
-    archive.attributes("RandomForestClassifier")["verbose"] = leaf(0) | {"content": "[" * 100_000}
+    archive.attributes("RandomForestClassifier")["verbose"] = leaf(0) | {"content": "[" * 5_000}
 
 
 def huge_array(archive: Archive) -> None:
@@ -233,8 +233,30 @@ def empty_text_array(archive: Archive) -> None:
     archive.members[thing["file"]] = header.getvalue()
 
 
+def in_many_places(archive: Archive) -> None:
+    """Name an array a thousand times, each of which would be a copy of it."""
+    thing = next(archive.things("TreeNode"))["content"]["content"]["values"]
+    archive.attributes("RandomForestClassifier")["verbose"] = leaf(0) | {"__loader__": "ListNode", "__class__": "list"}
+    archive.attributes("RandomForestClassifier")["verbose"]["content"] = [thing] * 1000
+
+
+def little_but_brackets(archive: Archive) -> None:
+    archive.attributes("RandomForestClassifier")["verbose"] = leaf([[]] * 100_000)
+
+
 def bomb(archive: Archive) -> None:
-    archive.members["more.npy"] = bytes(2**26 + 1)
+    archive.members["more.npy"] = bytes(2**24)
+
+
+def of_manifest(name: str, value: object) -> Callable[[Archive], None]:
+    def changed(archive: Archive) -> None:
+        archive.manifest[name] = value
+
+    return changed
+
+
+def reversed_features(archive: Archive) -> None:
+    archive.manifest["features"].reverse()
 
 
 CHANGES: dict[str, tuple[Callable[[Archive], None], str]] = {
@@ -274,6 +296,15 @@ CHANGES: dict[str, tuple[Callable[[Archive], None], str]] = {
     "a huge array": (huge_array, "not as long as it says"),
     "an endless array of nothing": (empty_text_array, "something else than numbers or text"),
     "references": (with_references, "it has references"),
+    "other features in the manifest": (of_manifest("features", ["x"]), "reference.features, which counts what is no"),
+    "features in another order in the manifest": (reversed_features, "not one that titanic fit makes"),
+    "another seed than in the manifest": (of_manifest("seed", 1), "not one that titanic fit makes"),
+    "a seed that is none": (with_attribute("RandomForestClassifier", "random_state", None), "not one that titanic"),
+    "a parameter that is none": (with_attribute("RandomForestClassifier", "max_depth", "x"), "not one that titanic"),
+    "more trees to fit": (with_attribute("RandomForestClassifier", "n_estimators", 10**9), "not one that titanic"),
+    "a billion classes": (with_attribute("RandomForestClassifier", "n_classes_", 10**9), "not one that titanic"),
+    "an array in many places": (in_many_places, "it has arrays in several places"),
+    "little but brackets": (little_but_brackets, "more nodes than their descriptions take"),
     "a zip bomb": (bomb, "unpacks to far more"),
 }  # fmt: skip
 
@@ -283,6 +314,58 @@ def test_a_changed_model_is_refused(tmp_path: Path, archive: Archive, change: st
     apply, reason = CHANGES[change]
     apply(archive)
     assert reason in refused(tmp_path, archive)
+
+
+def npy(descr: str, shape: str, content: bytes = b"", rest: str = ", 'fortran_order': False, ") -> bytes:
+    header = f"{{'descr': {descr}{rest}'shape': {shape}, }}".encode("latin-1") + b"\n"
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + content
+
+
+ONE = bytes(8)
+HEADERS = {
+    "an unbalanced bracket": npy("'<f8'", "(1,", ONE),
+    "another unbalanced bracket": npy("[('a', '<f8'", "(1,)", ONE),
+    "brackets in brackets": npy("(" * 20_000, "(1,)", ONE),
+    "signs before signs": npy("'<f8'", "(" + "-" * 20_000 + "1,)", ONE),
+    "an expression": npy("'<f8'", "(__import__('os').getpid(),)", ONE),
+    "a long header": npy("'<f8'", "(1,)" + " " * 60_000, ONE),
+    "a quote that does not end": npy("'<f8", "(1,)", ONE),
+    "a null byte": npy("'<f8\0'", "(1,)", ONE),
+    "a letter beyond ASCII": npy("[('\xe9', '<f8')]", "(1,)", ONE),
+    "numbers of another script": npy("'<f\xb2'", "(1,)", ONE),
+    "objects": npy("'|O'", "(1,)", ONE),
+    "dates": npy("'<M8'", "(1,)", ONE),
+    "a type that is none": npy("'<f3'", "(1,)", ONE),
+    "a type that is a number": npy("8", "(1,)", ONE),
+    "a type of several": npy("'<f8,<f8'", "(1,)", ONE),
+    "a field of two names": npy("[(('a', 'b'), '<f8')]", "(1,)", ONE),
+    "a field in a field": npy("[('a', [('b', '<f8')])]", "(1,)", ONE),
+    "fields of one name": npy("[('a', '<f4'), ('a', '<f4')]", "(1,)", ONE),
+    "a field of a shape": npy("[('a', '<f4', (2,))]", "(1,)", ONE),
+    "no fields": npy("[]", "(1,)", ONE),
+    "fields of nothing": npy("[('', '|V8')]", "(1,)", ONE),
+    "text of endless length": npy("'<U999999999'", "(1,)", ONE),
+    "a negative length": npy("'<f8'", "(-1,)", ONE),
+    "a length that is a number": npy("'<f8'", "1", ONE),
+    "a length that is no whole number": npy("'<f8'", "(1.0,)", ONE),
+    "a length that is true": npy("'<f8'", "(True,)", ONE),
+    "too many dimensions": npy("'<f8'", f"({', '.join(['1'] * 70)})", ONE),
+    "no order": npy("'<f8'", "(1,)", ONE, ", "),
+    "an order that is none": npy("'<f8'", "(1,)", ONE, ", 'fortran_order': 0, "),
+    "the order of another language": npy("'<f8'", "(1,)", ONE, ", 'fortran_order': True, "),
+    "a member more": npy("'<f8'", "(1,)", ONE, ", 'fortran_order': False, 'x': 1, "),
+    "another version": npy("'<f8'", "(1,)", ONE).replace(b"\1\0", b"\2\0", 1),
+    "a header that is longer than it says": npy("'<f8'", "(1,)", ONE).replace(b"\n", b" \n", 1),
+    "nothing but a magic": b"\x93NUMPY\1\0",
+    "nothing": b"",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_an_array_with_another_header_is_refused(tmp_path: Path, archive: Archive, header: str) -> None:
+    thing = next(archive.things("TreeNode"))["content"]["content"]["values"]
+    archive.members[thing["file"]] = HEADERS[header]
+    assert "is not safe to build" in refused(tmp_path, archive)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -94,7 +94,8 @@ def test_the_page_tells_of_the_model_beside_it(written: tuple[Path, str]) -> Non
     assert set(metrics) == {"rows", "accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier_score"}
     for name, metric in metrics.items():
         if name != "rows":
-            assert f"{metric['value']:.4f} ({metric['low']:.3f} to {metric['high']:.3f})" in page
+            interval = f"({metric['low']:.3f} to {metric['high']:.3f})"
+            assert f'{metric["value"]:.4f} <span class="interval">{interval}</span>' in page
     assert re.search(r"too timid: this model \d\.\d\d, the notebook's forest \d\.\d\d\.<", page)
     assert all(f"<th>{group}</th>" in page for group in ("Sex female", "Sex male", "Pclass 1", "Pclass 3"))
 

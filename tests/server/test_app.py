@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from typer.testing import Result
 
 from tests.server.exchange import problem
-from titanic_batch.errors import ModelError
+from titanic_batch.errors import ModelError, TransferError
 from titanic_batch.models.model import Model
 from titanic_batch.server.app import create_app, serve
 from titanic_batch.server.http_server import Server
@@ -42,6 +42,34 @@ def test_serving_ends_with_the_error_of_a_model_that_cannot_be_loaded(tmp_path: 
     with pytest.raises(ModelError, match="can't be read"):
         serve(server, holder, loaded.append)
     assert loaded == []
+
+
+@pytest.mark.parametrize("error", [AssertionError("a fault"), RuntimeError("a fault")])
+def test_serving_ends_with_a_fault_that_keeps_the_first_model_from_being_loaded(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("titanic_batch.scoring.scorer.Scorer.score", fail)
+    holder = ModelHolder(str(model_file))
+    server = Server(create_app(holder), "127.0.0.1", 0, Limits().bytes)
+    with pytest.raises(type(error), match="a fault"):
+        serve(server, holder, lambda model: None)
+    assert holder.current is None
+
+
+def test_serving_ends_when_memory_does_not_suffice_for_the_first_model(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("titanic_batch.scoring.scorer.Scorer.score", fail)
+    holder = ModelHolder(str(model_file))
+    server = Server(create_app(holder), "127.0.0.1", 0, Limits().bytes)
+    with pytest.raises(TransferError, match="not enough memory to load the model"):
+        serve(server, holder, lambda model: None)
 
 
 # The command

@@ -22,6 +22,7 @@ import pytest
 
 from tests.passengers import csv_bytes, passengers
 from tests.serving import Address, command
+from titanic_batch.api import fit_file
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.server.app import create_app
@@ -162,6 +163,55 @@ def test_a_dropped_file_gets_predictions_and_rejects(page: Any, address: Address
         page.get_by_role("link", name="Download rejects").click()
     assert Path(download.value.path()).read_bytes() == b'row,column,rule\n3,"Sex","not_allowed"\n'
     assert violations(page) == []
+
+
+WIDTHS = (1280, 1024, 768, 390)
+# All that is wider than its place, in which a scroll bar or an edge hides the rest, and all that leaves a figure.
+CUT_OFF = """() => {
+  const inside = (part, whole) => part.left > whole.left - 1 && part.right < whole.right + 1
+    && part.top > whole.top - 1 && part.bottom < whole.bottom + 1;
+  return [...document.querySelectorAll("*")].filter((part) => part.ownerSVGElement
+    ? part.matches("text") && !inside(part.getBoundingClientRect(), part.ownerSVGElement.getBoundingClientRect())
+    : part.clientWidth && part.scrollWidth > part.clientWidth + 1
+  ).map((part) => part.outerHTML.slice(0, 200));
+}"""
+
+
+def cut_off(page: Any) -> dict[int, list[str]]:
+    """Return what is cut off at each width."""
+    found = {}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        found[width] = page.evaluate(CUT_OFF)
+    return found
+
+
+def test_nothing_is_cut_off_at_any_width(page: Any) -> None:
+    assert cut_off(page) == {width: [] for width in WIDTHS}
+    page.get_by_role("button", name="Predict").click()
+    page.locator(".verdict").wait_for()
+    rows = passengers(30)
+    body = csv_bytes([row | {"Sex": "x"} if row["PassengerId"] == "3" else row for row in rows])
+    page.evaluate(DROP, ["a-file-of-a-rather-long-name-" * 4 + ".csv", body.decode()])
+    page.locator("#results").wait_for(state="visible")
+    assert cut_off(page) == {width: [] for width in WIDTHS}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page about a model of few trees."""
+    path = tmp_path_factory.mktemp("report") / "page.html"
+    fit_file(None, path.with_suffix(".skops"), parameters={"n_estimators": 5}, html=path)
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off_on_the_page_about_a_model(browser: Any, report: Path, scheme: str) -> None:
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert cut_off(page) == {width: [] for width in WIDTHS}
+    context.close()
 
 
 FORM = """async (body) => {

@@ -13,21 +13,15 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from titanic_batch.errors import (
-    ModelError,
-    TransferError,
-    UsageError,
-    is_out_of_memory,
-    may_pass,
-    reason_of,
-)
+from titanic_batch.errors import ModelError, TransferError, UsageError, may_pass, reason_of
+from titanic_batch.models.json_data import JsonDataError, parse
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
+from titanic_batch.models.zip_members import ZipError, ZipMembers
 from titanic_batch.reading.paths import require_path
 from titanic_batch.reading.signatures import START_BYTES, stand_in
 
@@ -35,7 +29,7 @@ DEFAULT_MODEL = "model.skops"
 MANIFEST = "manifest.json"
 SCHEMA = "schema.json"
 _COMMENT_BYTES = 64
-_MAX_MANIFEST_BYTES = 2**24
+_MAX_MANIFEST_BYTES = 2**20
 
 ModelFormat = Literal["skops", "joblib"]
 
@@ -172,16 +166,17 @@ def _manifest(name: str, content: bytes) -> Manifest:
     if hashlib.sha256(body).hexdigest().encode() != seal:
         raise ModelError(f"the model {name} is damaged, or was not made by titanic fit: copy it again.")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
-            if file.getinfo(MANIFEST).file_size > _MAX_MANIFEST_BYTES:
-                raise ValueError("too long")
-            data = json.loads(file.read(MANIFEST))
+        data = parse(ZipMembers(content).read(MANIFEST, _MAX_MANIFEST_BYTES))
         version = version_of(data)
         if version == FORMAT_VERSION:
             return Manifest.from_json(data)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        if is_out_of_memory(error):
-            raise MemoryError from None
+    except JsonDataError as error:
+        raise ModelError(
+            f"the model {name} is damaged in its {error.where}, which {error.fault}: fit it again."
+        ) from None
+    except ZipError as error:
+        raise ModelError(f"the model {name} is not safe to read ({error}): fit it again.") from None
+    except (KeyError, ValueError):
         raise ModelError(f"{name} is no model: make one with titanic fit -o {name}.") from None
     if version > FORMAT_VERSION:
         raise ModelError(f"the model {name} is of a newer format than this version reads: install the newer version.")

@@ -16,6 +16,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
@@ -29,7 +30,6 @@ from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.training_data import features_of, packaged_rows
 from titanic_batch.passenger.pipeline import TRUSTED_TYPES, build_pipeline
 from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.scoring.drift import Reference
 
 _SAMPLE_ROWS = 20
 
@@ -110,16 +110,12 @@ def built(artifact: Artifact, manifest: Manifest) -> Pipeline:
         warnings.simplefilter("ignore")
         pipeline = _fitted(artifact, lambda: build(archive), fitted_by)
         try:
-            works = _is_ours(pipeline)
+            works = _is_ours(pipeline, manifest)
         except _CANNOT_BE_BUILT as error:
             _raise_if_of_the_machine(error)
             works = False
     if not works:
         raise _refusal(artifact, "is not one that titanic fit makes", fitted_by)
-    try:
-        Reference.from_json(manifest.fit_record.reference)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        raise ModelError(f"the model {artifact.name} is damaged in its reference: fit it again.") from None
     return pipeline
 
 
@@ -186,22 +182,41 @@ def _fitted(artifact: Artifact, load: Callable[[], Any], fitted_by: str | None) 
     return pipeline
 
 
-def _is_ours(pipeline: Pipeline) -> bool:
-    """Return whether a pipeline prepares rows as ours does, and its trees fit the features that it makes."""
+def _is_ours(pipeline: Pipeline, manifest: Manifest) -> bool:
+    """Return whether a pipeline prepares rows as ours does, and its trees fit the features that it makes.
+
+    It predicts for some rows, after all has been checked that says how much memory and how many threads that takes.
+    """
     features, classifier = pipeline[:-1], pipeline[-1]
+    trees = classifier.estimators_
     sample = features_of(packaged_rows().head(_SAMPLE_ROWS))
-    X = features.transform(sample)
-    probabilities = pipeline.predict_proba(sample)
-    return bool(
+    return (
         _parameters(features) == _parameters(build_pipeline()[:-1].fit(sample))
         and list(pipeline.feature_names_in_) == list(sample.columns)
-        and list(pipeline.classes_) == [0, 1]
-        and classifier.n_jobs is None
-        and classifier.verbose == 0
-        and all(
-            tree.tree_.n_features == X.shape[1] and tree.tree_.max_n_classes == 2 for tree in classifier.estimators_
-        )
-        and probabilities.shape == (len(sample), 2)
+        and list(features.get_feature_names_out()) == manifest.features
+        and all(_has_two_classes(each) for each in (classifier, *trees))
+        and all(tree.tree_.n_features == len(manifest.features) and tree.tree_.max_n_classes == 2 for tree in trees)
+        and (classifier.n_jobs, classifier.verbose) == (None, 0)
+        and (classifier.n_estimators, classifier.random_state) == (len(trees), manifest.seed)
+        and _can_be_fitted_again(classifier)
+        and _predicts(pipeline, sample)
+    )
+
+
+def _has_two_classes(classifier: Any) -> bool:
+    return bool(list(classifier.classes_) == [0, 1] and classifier.n_classes_ == 2 and classifier.n_outputs_ == 1)
+
+
+def _can_be_fitted_again(classifier: Any) -> bool:
+    """Return whether scikit-learn accepts the parameters, with which a comparison fits the classifier again."""
+    classifier._validate_params()  # raises a ValueError, as each fit does
+    return True
+
+
+def _predicts(pipeline: Pipeline, sample: pd.DataFrame) -> bool:
+    probabilities = pipeline.predict_proba(sample)
+    return bool(
+        probabilities.shape == (len(sample), 2)
         and np.allclose(probabilities.sum(axis=1), 1)
         and set(pipeline.predict(sample)) <= {0, 1}
     )

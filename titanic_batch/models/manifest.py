@@ -4,10 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Self
+
+from titanic_batch.models.json_data import (
+    JsonDataError,
+    every,
+    listed,
+    mapped,
+    matching,
+    members,
+    moment,
+    nullable,
+    number,
+    plain,
+    text,
+    whole,
+)
 
 FORMAT = "titanic-batch model"
 FORMAT_VERSION = 2
+
+_SHA256 = matching("[0-9a-f]{64}", "SHA-256 in hex")
+_VERSION = matching(r"[\w.+!-]{1,64}", "version")
+_SHARE = number(0, 1)
+_ESTIMATE = members({"value": number(), "low": number(), "high": number()})
+_OF_A_SHARE = members({"value": _SHARE, "low": number(), "high": number()})
+_EVALUATION = members(
+    {"rows": whole(1), "accuracy": _OF_A_SHARE},
+    {"balanced_accuracy": _OF_A_SHARE, "roc_auc": _OF_A_SHARE, "log_loss": _ESTIMATE, "brier_score": _OF_A_SHARE},
+)
+_COUNTED = members({"values": listed(number(), 1), "counts": listed(whole(), 1)})
+
+# What a model file may say of itself. Whoever reads it later, to print it, compare it or compute with it, relies on it.
+_MANIFEST = members(
+    {
+        "description": text,
+        "package_version": _VERSION,
+        "python_version": _VERSION,
+        "libraries": every(mapped(_VERSION), members({"scikit-learn": _VERSION})),
+        "schema": members({"version": whole(), "digest": matching("[0-9a-f]{1,64}", "digest in hex")}),
+        "features": listed(text, 1),
+        "categories": mapped(listed(text)),
+        "classifier": text,
+        "parameters": members({}),
+        "seed": whole(0, 2**32 - 1),
+        "fitted_at": moment,
+        "training": members(
+            {"rows": whole(1), "columns": listed(text, 1), "labels": mapped(whole(), 1), "digest": _SHA256}
+        ),
+        "metrics": mapped(_EVALUATION),
+        "reference": members(
+            {
+                "rows": whole(1),
+                "features": mapped(_COUNTED, 1),
+                "missing": mapped(_SHARE),
+                "predictions": nullable(listed(whole(), 10, 10)),
+            }
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +76,8 @@ class SchemaId:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Return what `to_json` wrote; raises as `Manifest.from_json` does."""
-        schema = cls(_member(data, "version", int), _member(data, "digest", str))
+        """Return what `to_json` wrote: data that was checked."""
+        schema = cls(data["version"], data["digest"])
         return replace(schema, more=_unknown(data, schema.to_json()))
 
     def to_json(self) -> dict[str, Any]:
@@ -55,13 +111,8 @@ class Training:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Return what `to_json` wrote; raises as `Manifest.from_json` does."""
-        training = cls(
-            _member(data, "rows", int),
-            _member(data, "columns", list),
-            _member(data, "labels", dict),
-            _member(data, "digest", str),
-        )
+        """Return what `to_json` wrote: data that was checked."""
+        training = cls(data["rows"], data["columns"], data["labels"], data["digest"])
         return replace(training, more=_unknown(data, training.to_json()))
 
     def to_json(self) -> dict[str, Any]:
@@ -98,13 +149,8 @@ class FitRecord:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Return what `to_json` wrote; raises as `Manifest.from_json` does."""
-        return cls(
-            _member(data, "fitted_at", str),
-            Training.from_json(_member(data, "training", dict)),
-            _member(data, "metrics", dict),
-            _member(data, "reference", dict),
-        )
+        """Return what `to_json` wrote: data that was checked."""
+        return cls(data["fitted_at"], Training.from_json(data["training"]), data["metrics"], data["reference"])
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -163,24 +209,24 @@ class Manifest:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
-            It is something else, or of another version of the format.
+        ValueError
+            It is something else, or of another version of the format; a `JsonDataError` where it is a manifest of ours
+            but for a member.
         """
         if version_of(data) != FORMAT_VERSION:
             raise ValueError("the manifest is of another version")
-        libraries = _member(data, "libraries", dict)
-        _member(libraries, "scikit-learn", str)
+        _check(data)
         manifest = cls(
-            description=_member(data, "description", str),
-            package_version=_member(data, "package_version", str),
-            python_version=_member(data, "python_version", str),
-            libraries=libraries,
-            schema=SchemaId.from_json(_member(data, "schema", dict)),
-            features=_member(data, "features", list),
-            categories=_member(data, "categories", dict),
-            classifier=_member(data, "classifier", str),
-            parameters=_member(data, "parameters", dict),
-            seed=_member(data, "seed", int),
+            description=data["description"],
+            package_version=data["package_version"],
+            python_version=data["python_version"],
+            libraries=data["libraries"],
+            schema=SchemaId.from_json(data["schema"]),
+            features=data["features"],
+            categories=data["categories"],
+            classifier=data["classifier"],
+            parameters=data["parameters"],
+            seed=data["seed"],
             fit=FitRecord.from_json(data),
         )
         return replace(manifest, more=_unknown(data, manifest.to_json()))
@@ -227,20 +273,30 @@ def version_of(data: Any) -> int:
 
     Raises
     ------
-    KeyError, TypeError, ValueError
+    ValueError
         It is no manifest of ours.
     """
-    version = data["format_version"]
-    if data["format"] != FORMAT or not isinstance(version, int):
+    if not isinstance(data, dict) or data.get("format") != FORMAT or type(data.get("format_version")) is not int:
         raise ValueError("this is no manifest of a model")
+    version: int = data["format_version"]
     return version
 
 
-def _member(data: Any, name: str, expected: type) -> Any:
-    value = data[name]
-    if not isinstance(value, expected):
-        raise TypeError(f"{name} is a {type(value).__name__}")
-    return value
+def _check(data: Any) -> None:
+    """Check all that is in a manifest; raises `JsonDataError`."""
+    plain(data, "manifest")  # also those that this version does not know
+    _MANIFEST(data, "")
+    reference = data["reference"]
+    for name, feature in reference["features"].items():
+        values, counts = [float(value) for value in feature["values"]], feature["counts"]
+        if name not in data["features"]:
+            raise JsonDataError("reference.features", "counts what is no feature")
+        if len(values) != len(counts) or any(one >= other for one, other in pairwise(values)):
+            raise JsonDataError("reference.features", "has values that don't rise, or not a count for each")
+        if sum(counts) != reference["rows"]:
+            raise JsonDataError("reference.features", "counts other rows than there are")
+    if reference["predictions"] is not None and not sum(reference["predictions"]):
+        raise JsonDataError("reference.predictions", "counts nothing")
 
 
 def _unknown(data: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

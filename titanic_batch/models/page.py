@@ -133,10 +133,6 @@ def _interval(estimate: Estimate, sign: str = "") -> str:
     return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
 
 
-def _with_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f} ({_interval(estimate)})"
-
-
 def _metric(name: str) -> str:
     return _METRIC_NAMES.get(name, name.replace("_", " "))
 
@@ -154,4 +150,4 @@ ENVIRONMENT = Environment(
     keep_trailing_newline=True,
 )
 ENVIRONMENT.globals.update(WIDTH=WIDTH, HEIGHT=HEIGHT)
-ENVIRONMENT.filters.update(interval=_interval, metric=_metric, px=_px, with_interval=_with_interval)
+ENVIRONMENT.filters.update(interval=_interval, metric=_metric, px=_px)

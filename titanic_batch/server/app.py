@@ -9,7 +9,6 @@ from functools import partial
 
 from flask import Flask, Response, g, request
 
-from titanic_batch.errors import TitanicError
 from titanic_batch.models.model import Model
 from titanic_batch.server.http_server import Server
 from titanic_batch.server.media import Limits
@@ -67,15 +66,15 @@ def serve(server: Server, holder: ModelHolder, on_load: Callable[[Model], None])
 
     Raises
     ------
-    ModelError
+    ModelError, TransferError
         The model can't be loaded.
     """
-    failures: list[TitanicError] = []
+    failures: list[Exception] = []
 
     def load_and_watch() -> None:
         try:
             on_load(holder.load())
-        except TitanicError as error:
+        except Exception as error:  # whatever it is: without a model there is nothing to serve
             failures.append(error)
             server.stop()
         else:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from titanic_batch.errors import TitanicError
+from titanic_batch.errors import TransferError
 from titanic_batch.models.artifact import DEFAULT_MODEL, read_artifact
+from titanic_batch.models.loading import loading
 from titanic_batch.models.model import Model, resolve_model
 from titanic_batch.server.served_model import ServedModel
 
@@ -18,7 +20,8 @@ class ModelHolder:
     """Holds the model that serves, and loads another when its file is replaced.
 
     A handler reads `current` once per request, so that an answer comes from one model. A file that can't be loaded is
-    refused, and the present model stays, as it does when the file is removed.
+    refused, and the present model stays, as it does when the file is removed. What keeps a file from being loaded may
+    pass where the machine is at fault, such as a lack of memory: the same file is then tried again at each poll.
 
     Parameters
     ----------
@@ -32,7 +35,8 @@ class ModelHolder:
     path : str
         The file that is watched, and that `save` writes.
     on_reload : callable
-        Called with True after another model was loaded, with False after a file was refused.
+        Called with None after another model was loaded, and with the exception after a file was refused: once for each
+        file, however often it is tried.
 
     Raises
     ------
@@ -44,11 +48,12 @@ class ModelHolder:
         self.path = name or DEFAULT_MODEL
         if name is not None:
             read_artifact(name, sha256)
-        self.on_reload: Callable[[bool], None] = lambda taken: None
+        self.on_reload: Callable[[Exception | None], None] = lambda failure: None
         self._name = name
         self._sha256 = sha256
         self._current: ServedModel | None = None
         self._refuses = False
+        self._tries_again = False
         self._seen: object = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -68,13 +73,14 @@ class ModelHolder:
 
         Raises
         ------
-        ModelError
-            It can't be loaded.
+        ModelError, TransferError
+            It can't be loaded, or not at the moment.
         """
         with self._lock:
             self._seen = self._signature()
             model = resolve_model(self._name, self._sha256)
-            self._current = ServedModel(model)
+            with loading(model.source):
+                self._current = ServedModel(model)
         return model
 
     def hold(self, model: Model) -> None:
@@ -87,40 +93,48 @@ class ModelHolder:
         Raises
         ------
         ModelError, OutputBusyError, OutputError, TransferError
-            The file can't be written. The present model stays.
+            The file can't be written, or not loaded then. The present model stays.
         """
         with self._lock:
             model.save(self.path)
-            self._reload()
+            if (failure := self._reload()) is not None:
+                raise failure
 
     def poll(self) -> None:
-        """Load the file again if it has been replaced or written."""
+        """Load the file again if it has been replaced or written, or if that may help now."""
         with self._lock:
-            if self._signature() not in (self._seen, None):
+            found = self._signature()
+            if found is not None and (found != self._seen or self._tries_again):
                 self._reload()
 
     def watch(self) -> None:
         """Poll until `close` is called. Run it in a thread of its own."""
         while not self._closed.wait(POLL_SECONDS):
-            self.poll()
+            with suppress(MemoryError):  # in telling of one
+                self.poll()
 
     def close(self) -> None:
         """End `watch`."""
         self._closed.set()
 
-    def _reload(self) -> None:
-        self._seen = self._signature()
+    def _reload(self) -> Exception | None:
+        found, failure = self._signature(), None
         try:
-            self._current = ServedModel(Model.load(self.path, self._sha256))
-            self._refuses = False
-        except TitanicError:
-            self._refuses = True
-        self.on_reload(not self._refuses)
+            with loading(self.path):
+                self._current = ServedModel(Model.load(self.path, self._sha256))
+        except Exception as error:  # a fault of ours must not end the watch either
+            failure = error
+        is_told = failure is not None and self._refuses and found == self._seen
+        self._seen, self._refuses = found, failure is not None
+        self._tries_again = isinstance(failure, TransferError)
+        if not is_told:
+            self.on_reload(failure)
+        return failure
 
     def _signature(self) -> tuple[int, ...] | None:
-        """Return what changes whenever the file is replaced or written; None if it doesn't exist."""
+        """Return what changes whenever the file is replaced, written or made readable; None if it doesn't exist."""
         try:
             found = os.stat(self.path)
         except OSError:
             return None
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

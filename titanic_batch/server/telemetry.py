@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from titanic_batch.errors import TitanicError, TransferError
 from titanic_batch.server.reloading import ModelHolder
 
 ACCESS_LOG = logging.getLogger("titanic_batch.access")
@@ -88,12 +89,17 @@ class Telemetry:
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
-    def _count_reload(self, taken: bool) -> None:
-        self._reloads.labels("taken" if taken else "refused").inc()
-        if not taken:
-            LOG.warning(
-                "titanic: the model file was replaced by one that can't be used: the model before it serves on."
-            )
+    def _count_reload(self, failure: Exception | None) -> None:
+        self._reloads.labels("taken" if failure is None else "refused").inc()
+        if failure is None:
+            return
+        if not isinstance(failure, TitanicError):
+            log_fault("loading the model file", failure)
+        is_passing = isinstance(failure, TransferError)
+        LOG.warning(
+            "titanic: the model file was replaced by one that can't be %s: the model before it serves on.",
+            "loaded at the moment, and is tried again" if is_passing else "used",
+        )
 
 
 def log_fault(route: str, error: BaseException) -> None:
