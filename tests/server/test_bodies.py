@@ -19,7 +19,7 @@ from tests.passengers import COLUMNS, csv_bytes, many, parquet_bytes, passenger,
 from tests.server.exchange import GZIP, arrow_bytes, post, problem, status
 from titanic_batch.models.model import Model
 from titanic_batch.server.app import create_app
-from titanic_batch.server.json_reader import MAX_CHARACTERS
+from titanic_batch.server.json_reader import MAX_CHARACTERS, MAX_PARTS
 from titanic_batch.server.media import ARROW, CSV, JSON, JSON_LINES, PARQUET, Limits
 
 LIMITS = Limits(bytes=100_000, rows=1_000, binary=True)
@@ -379,11 +379,27 @@ def test_whole_numbers_with_very_many_digits_take_no_more_than_the_body(small_mo
 
 def test_an_overlong_row_is_refused(small_model: Model) -> None:
     client = create_app(small_model).test_client()
-    for value in (f'"{"x" * 2 * MAX_CHARACTERS}"', f"[{'[1],' * 2**20}1]"):
-        row = json.dumps(ROW | {"Name": "here"}).replace('"here"', value)
-        for body in (row, f"[{row}]", json.dumps([ROW] * 9)[:-1] + f",{row}]", f'{{"instances": [{row}]}}'):
-            detail = problem(post(client, body.encode(), JSON), 400)["detail"]
-            assert f"more than {MAX_CHARACTERS} characters" in detail
+    nested = f"[{'[1],' * 2**20}1]"
+    numbers = ",".join(["1", *(f'"n{key}": 1' for key in range(2**18))])
+    long, wide = f"more than {MAX_CHARACTERS} characters", f"more than {MAX_PARTS} values"
+    for value, detail in ((nested, long), (numbers, wide)):
+        row = json.dumps(ROW | {"Other": "here"}).replace('"here"', value)
+        for body in (row, f"[{row}]", f"[{json.dumps(ROW)},{row}]", f'{{"instances": [{row}]}}'):
+            assert detail in problem(post(client, body.encode(), JSON), 400)["detail"]
+    answer = post(client, f"[[{'1,' * 2**21}1]]".encode(), JSON, "/invocations")
+    assert wide in problem(answer, 400)["detail"]
+
+
+def test_a_text_may_be_as_long_as_the_body(small_model: Model) -> None:
+    client = create_app(small_model).test_client()
+    text = "C" + "8" * (3 * MAX_CHARACTERS)
+    good, long = json.dumps(ROW), json.dumps(ROW | {"Name": "x" * 3 * MAX_CHARACTERS})
+    assert post(client, long.encode(), JSON).data == post(client, good.encode(), JSON).data
+    assert post(client, f"[{long}]".encode(), JSON).data == post(client, f"[{good}]".encode(), JSON).data
+    values = [list((ROW | {"Cabin": text}).values())]
+    answer = post(client, json.dumps({"inputs": values}).encode(), JSON, "/invocations")
+    assert answer.status_code == 200
+    assert answer.data == post(client, json.dumps({"inputs": [ROW | {"Cabin": text}]}).encode(), JSON).data
 
 
 def without(row: dict[str, Any], *names: str) -> dict[str, Any]:

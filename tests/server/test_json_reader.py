@@ -86,7 +86,18 @@ def test_values_are_bounded_and_lists_of_them_are_not(monkeypatch: pytest.Monkey
     monkeypatch.setattr(json_reader, "MAX_CHARACTERS", 10)
     reader = JsonReader(json.dumps(["x" * 7] * 1_000))
     assert read(reader, 1) == ["x" * 7] * 1_000
-    with pytest.raises(BadRequest, match="more than 10 characters"):
-        read(JsonReader(json.dumps(["x" * 20] * 9)), 1)
-    with pytest.raises(BadRequest, match="more than 10 characters"):
-        read(JsonReader("1" * 30), 0)
+    assert read(JsonReader(json.dumps(["x" * 50] * 9)), 1) == ["x" * 50] * 9
+    for value in ([list(range(20))] * 9, [10**25, 1]):
+        with pytest.raises(BadRequest, match="more than 10 characters"):
+            read(JsonReader(json.dumps(value)), 1)
+
+
+def test_a_row_may_have_long_texts_but_not_too_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_reader, "MAX_CHARACTERS", 20)
+    monkeypatch.setattr(json_reader, "MAX_PARTS", 9)
+    for row in ({str(key): "x" * 50 for key in range(9)}, ["x" * 50] * 9, "x" * 50, [1, {"a": [2]}]):
+        reader = JsonReader(json.dumps([row, row, 1]))
+        assert [reader.row() for _ in reader.elements()] == [row, row, 1]
+    for row in ({str(key): "x" for key in range(10)}, ["x"] * 10):
+        with pytest.raises(BadRequest, match=r"more than \d+ values"):
+            JsonReader(json.dumps(row)).row()

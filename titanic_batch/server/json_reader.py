@@ -1,7 +1,7 @@
 """JSON texts read step by step, so that their rows are counted before they take any memory.
 
-What a text holds is parsed by the standard library, an element at a time. An element may be `MAX_CHARACTERS` long: as
-Python objects, a text takes up to thirty times its size.
+What a text holds is parsed by the standard library, an element at a time. As Python objects, it takes up to thirty
+times its size. So an element that is not text itself may be `MAX_CHARACTERS` long, and a row has `MAX_PARTS` at most.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any, Self
 from werkzeug.exceptions import BadRequest
 
 MAX_CHARACTERS = 2**20
+MAX_PARTS = 2**16
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _FIRST_INEXACT = 2**53  # from here on, not every integer is a float
 _NO_JSON = "the body is no JSON that can be read"
 _NAMED_TWICE = "an object in the body has the same name twice."
-_MAX_MEMBERS = 2**16
+_TOO_MANY_PARTS = f"the body has an object or a row of more than {MAX_PARTS} values."
 
 
 class JsonReader:
@@ -33,9 +34,9 @@ class JsonReader:
 
     def __init__(self, text: str, start: int = 0) -> None:
         self._text = text
-        self._start = start  # of the window within the text
-        self._window = text[start : start + 2 * MAX_CHARACTERS]
-        self._at = 0  # within the window
+        self._start, self._at = start, 0  # of the window in the text, and what is read of the window
+        self._window = ""
+        self._move(start)
 
     @property
     def place(self) -> int:
@@ -50,14 +51,14 @@ class JsonReader:
         """Return the next character that is not blank; an empty string at the end."""
         self._skip_blanks()
         while self._at >= MAX_CHARACTERS and self._is_cut:
-            self._start, self._at = self.place, 0
-            self._window = self._text[self._start : self._start + 2 * MAX_CHARACTERS]
+            self._move(self.place)
             self._skip_blanks()
         return self._window[self._at : self._at + 1]
 
     def value(self) -> Any:
         """Read any value, and return it as Python objects."""
-        self.peek()
+        if self.peek() == '"' and self._is_cut:
+            return self._long_text()
         try:
             value, end = _DECODER.raw_decode(self._window, self._at)
         except (ValueError, RecursionError):
@@ -66,6 +67,23 @@ class JsonReader:
             raise self._error()
         self._at = end
         return value
+
+    def row(self) -> Any:
+        """Read a value as `value` does; but its parts may be as long together as they like, if it has not too many."""
+        try:
+            return self.value()
+        except BadRequest:
+            start = self.peek()
+            if not self._is_cut or start not in ("{", "["):
+                raise
+        if start == "{":
+            return {name: self.value() for name in self.members()}
+        values: list[Any] = []
+        for _ in self.elements():
+            if len(values) == MAX_PARTS:
+                raise BadRequest(_TOO_MANY_PARTS)
+            values.append(self.value())
+        return values
 
     def elements(self) -> Iterator[None]:
         """Step through an array. Each element is to be read before the next step."""
@@ -91,8 +109,8 @@ class JsonReader:
                 raise self._error()
             if name in names:
                 raise BadRequest(_NAMED_TWICE)
-            if len(names) == _MAX_MEMBERS:
-                raise BadRequest(f"an object in the body has more than {_MAX_MEMBERS} names.")
+            if len(names) == MAX_PARTS:
+                raise BadRequest(_TOO_MANY_PARTS)
             names.add(name)
             self._read(":")
             yield name
@@ -103,6 +121,20 @@ class JsonReader:
         """Check that nothing more follows."""
         if self.peek():
             raise self._error()
+
+    def _long_text(self) -> str:
+        try:
+            value, end = _DECODER.raw_decode(self._text, self.place)
+        except ValueError:
+            raise self._error() from None
+        self._move(end)
+        text: str = value
+        return text
+
+    def _move(self, start: int) -> None:
+        """Begin a window at a place in the text."""
+        self._start, self._at = start, 0
+        self._window = self._text[start : start + 2 * MAX_CHARACTERS]
 
     @property
     def _is_cut(self) -> bool:
@@ -123,7 +155,7 @@ class JsonReader:
 
     def _error(self) -> BadRequest:
         # How a value that is cut fails doesn't tell whether it is only cut.
-        cut = f", or has a row or a value of more than {MAX_CHARACTERS} characters" if self._is_cut else ""
+        cut = f", or has a nested value of more than {MAX_CHARACTERS} characters" if self._is_cut else ""
         return BadRequest(f"{_NO_JSON}{cut}.")
 
 

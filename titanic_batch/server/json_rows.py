@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from werkzeug.exceptions import BadRequest
 
-from titanic_batch.server.json_reader import MAX_CHARACTERS, JsonReader
+from titanic_batch.server.json_reader import JsonReader
 from titanic_batch.server.media import Limits
 
 Record = Mapping[str, Any]
@@ -105,7 +105,7 @@ def _of_lines(text: str, columns: Sequence[str], limits: Limits) -> Iterator[Rec
             yield from _of_object(reader, columns, limits, len(line[0])).records
         else:
             names = columns if reader.peek() == "[" else None
-            yield _record(reader.value(), names)
+            yield _record(reader.row(), names)
             reader.require_end()
 
 
@@ -121,8 +121,6 @@ def _of_object(reader: JsonReader, columns: Sequence[str], limits: Limits, size:
         if name in _ENVELOPES:
             return JsonRows(_to_the_end(reader, _of_envelope(reader, members, name, columns, limits)), "envelope", size)
         row[name] = reader.value()
-        if reader.place > MAX_CHARACTERS:
-            raise BadRequest(f"the body has a row of more than {MAX_CHARACTERS} characters.")
     reader.require_end()
     return JsonRows(iter([_record(row)]), "row", size)
 
@@ -161,7 +159,7 @@ def _rows(reader: JsonReader, columns: Sequence[str], *, lists: bool = True) -> 
     for number, _ in enumerate(reader.elements()):
         if number == 0 and lists and reader.peek() == "[":
             names = columns
-        yield _record(reader.value(), names)
+        yield _record(reader.row(), names)
 
 
 def _split(reader: JsonReader, _: Sequence[str], limits: Limits) -> Iterator[Record]:
@@ -197,7 +195,7 @@ def _rows_of_lists(reader: JsonReader, names: Sequence[str]) -> Iterator[Record]
     if reader.peek() != "[":
         raise BadRequest(f"rows are to be lists of {len(names)} values.")
     for _ in reader.elements():
-        yield _record(reader.value(), names)
+        yield _record(reader.row(), names)
 
 
 def _inputs(reader: JsonReader, columns: Sequence[str], limits: Limits) -> Iterator[Record]:
