@@ -19,7 +19,8 @@ from titanic_batch.passenger.schema import LABELLED_CONTRACT
 from titanic_batch.server.bodies import table_from_body
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
-from titanic_batch.server.served_model import rejects_table
+from titanic_batch.server.served_model import judged_blocks, rejects_table
+from titanic_batch.server.turns import turn
 from titanic_batch.writing.publishing import check_creatable
 
 DEFAULT_MARGIN = 0.02
@@ -91,13 +92,10 @@ class Refitter:
         if holder.current is None:
             raise ModelError("there is no model yet to hold a new one against: try again.")
         present = holder.current.model
-        with table_from_body(media_type, body, limits) as table:
-            judge = Judge(LABELLED_CONTRACT)
-            judge.require_columns(table)
-            blocks = list(judge.judged([table]))
+        with turn(media_type, len(body)):
+            blocks = judged_blocks(Judge(LABELLED_CONTRACT), table_from_body(media_type, body, limits), limits)
         rows, rejected = sum(block.count for block in blocks), sum(len(block.rejected) for block in blocks)
         rejects = rejects_table(blocks)
-        limits.check_rows(rows)
         if rejected:
             return Refit(rows, rejected, rejects)
         frame = frame_of_rows((block.output for block in blocks), LABELLED_CONTRACT)

@@ -140,17 +140,32 @@ class ServedModel:
         return Outcome(len(rows), 0, Predictions(self._schema, predictions), rejects_table([]))
 
     def _score_table(self, table: InputTable, limits: Limits) -> Outcome:
-        rows = 0
-        blocks: list[JudgedBlock] = []
-        with table:
-            judge = Judge(CONTRACT, lambda accepted: self._columns.of(accepted, self._schema))
-            judge.require_columns(table)
-            for block in judge.judged([table]):
-                rows += block.count
-                limits.check_rows(rows)
-                blocks.append(block)
+        blocks = judged_blocks(
+            Judge(CONTRACT, lambda accepted: self._columns.of(accepted, self._schema)), table, limits
+        )
+        rows = sum(block.count for block in blocks)
         predictions = pa.concat_tables([self._schema.empty_table(), *(block.output for block in blocks)])
         return Outcome(rows, rows - len(predictions), Predictions(self._schema, predictions), rejects_table(blocks))
+
+
+def judged_blocks(judge: Judge, table: InputTable, limits: Limits) -> list[JudgedBlock]:
+    """Return the rows of a body, judged, and close its table.
+
+    Raises
+    ------
+    DataError
+        A column is missing or can't be converted, or the body is damaged.
+    RequestEntityTooLarge
+        It has too many rows; no more are read then.
+    """
+    rows, blocks = 0, []
+    with table:
+        judge.require_columns(table)
+        for block in judge.judged([table]):
+            rows += block.count
+            limits.check_rows(rows)
+            blocks.append(block)
+    return blocks
 
 
 def rejects_table(blocks: Sequence[JudgedBlock]) -> pa.Table:
