@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import http.client
-import json
 import socket
 import threading
 import time
@@ -19,9 +18,8 @@ from hypothesis import strategies as st
 from typer.testing import Result
 
 from tests.passengers import csv_bytes, many, parquet_bytes, passengers
-from tests.serving import Address, command, running
+from tests.serving import Address, command, connected, problem_in, received, running
 from titanic_batch.models.model import Model
-from titanic_batch.server import http_server as server
 from titanic_batch.server.app import create_app
 from titanic_batch.server.media import Limits
 
@@ -33,23 +31,6 @@ HEAD = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-
 def address(small_model: Model) -> Iterator[Address]:
     with running(create_app(small_model)) as address:
         yield address
-
-
-@contextlib.contextmanager
-def connected(address: Address, count: int, sent: bytes = b"") -> Iterator[list[socket.socket]]:
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_connection((address.host, address.port), 30)) for _ in range(count)
-        ]
-        for each in sockets:
-            each.sendall(sent)
-        yield sockets
-
-
-def received(connection: socket.socket) -> bytes:
-    with contextlib.suppress(ConnectionResetError):
-        return b"".join(iter(lambda: connection.recv(2**16), b""))
-    return b""
 
 
 def is_answered(address: Address) -> bool:
@@ -113,12 +94,6 @@ def test_slow_clients_do_not_starve_others(address: Address, sent: bytes) -> Non
             assert slow[0].recv(12) == b"HTTP/1.1 200"
 
 
-def test_idle_connections_are_closed_when_there_are_too_many(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS", 20)
-    with connected(address, 60, b"POST"):
-        assert is_answered(address)
-
-
 @pytest.mark.slow
 def test_a_client_that_reads_no_answer_occupies_no_thread(address: Address) -> None:
     body = parquet_bytes(many(100_000))
@@ -143,57 +118,13 @@ def test_a_request_must_arrive_in_time(small_model: Model) -> None:
         assert [received(each) for each in (part, idle, slow)] == [b"", b"", b""]
 
 
-def problem_of(answer: bytes) -> tuple[int, str]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head
-    found = json.loads(body)
-    assert head.split(b" ")[1] == str(found["status"]).encode()
-    return found["status"], found["detail"]
-
-
-@pytest.mark.parametrize(
-    ("request_bytes", "status"),
-    [
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
-        (b"GET http://[/ping HTTP/1.1\r\n\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
-        (b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 2**16 + b"\r\n\r\n", 431),
-    ],
-)
-def test_malformed_http_gets_a_problem(
-    address: Address,
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    request_bytes: bytes,
-    status: int,
-) -> None:
-    with connected(address, 1, request_bytes) as (connection,):
-        connection.shutdown(socket.SHUT_WR)
-        assert problem_of(received(connection))[0] == status
-    assert (caplog.text, capfd.readouterr().err) == ("", "")
-
-
 def test_a_client_that_is_still_sending_sees_the_error(address: Address) -> None:
     size = 3 * Limits().bytes
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {size}\r\n\r\n"
     with connected(address, 1, head.encode()) as (connection,):
         for _ in range(size // 2**20):
             connection.sendall(bytes(2**20))
-        assert problem_of(received(connection)) == (413, "the body is larger than is allowed.")
-
-
-def test_too_many_chunks_are_refused(address: Address) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with connected(address, 1, head) as (connection,):
-        with contextlib.suppress(OSError):
-            for _ in range(20):
-                connection.sendall(b"100000\r\n" + bytes(2**20) + b"\r\n")
-        assert problem_of(received(connection))[0] == 413
+        assert problem_in(received(connection)) == (413, "the body is larger than is allowed.")
 
 
 TOKENS = st.sampled_from(

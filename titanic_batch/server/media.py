@@ -68,11 +68,18 @@ def body_type(request: Request, allowed: Sequence[str]) -> str:
 def answer_type(accept: MIMEAccept, offered: Sequence[str], default: str) -> str:
     """Return the offered media type that the client prefers, or the default if it prefers no other.
 
+    Parameters of media types are passed over: the answer has none that a client could choose.
+
     Raises
     ------
     NotAcceptable
         The client accepts none of those offered.
     """
+    accept = MIMEAccept(
+        (range_.partition(";")[0].strip(), quality)
+        for range_, quality in accept
+        if quality > 0 or ";" not in range_  # refusing a variant is not refusing the type
+    )
     if not accept or accept.quality(default) == max(quality for _, quality in accept) > 0:
         return default
     names = {name: name for name in offered} | {alias: name for alias, name in _ALIASES.items() if name in offered}
