@@ -12,7 +12,7 @@ from typer.testing import Result
 from tests.server.exchange import problem
 from titanic_batch.errors import ModelError
 from titanic_batch.models.model import Model
-from titanic_batch.server.app import create_app, serve
+from titanic_batch.server.app import create_app, probes, serve
 from titanic_batch.server.http_server import Server
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
@@ -44,6 +44,12 @@ def test_serving_ends_with_the_error_of_a_model_that_cannot_be_loaded(tmp_path: 
     assert loaded == []
 
 
+def test_probes_are_the_paths_that_platforms_ask_for(small_model: Model) -> None:
+    usual = {"/health", "/health/live", "/health/ready", "/ping"}
+    assert probes(create_app(small_model)) == usual
+    assert probes(create_app(small_model, health_route="/v1/health")) == usual | {"/v1/health"}
+
+
 # The command
 
 
@@ -57,6 +63,7 @@ def test_serving_ends_with_the_error_of_a_model_that_cannot_be_loaded(tmp_path: 
         (["--model-sha256", "0" * 64], 78, "not the pinned one"),
         (["--max-rows", "0"], 2, ""),
         (["--fit-margin", "2"], 2, ""),
+        (["--keep-alive", "0"], 2, ""),
     ],
 )
 def test_options_that_cannot_be_served_are_reported(

@@ -74,6 +74,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
     _active_since = 0.0
     progressed_at = 0.0  # in receiving what is unsent
     _unparsed = b""
+    _has_pushed = False  # something of the present answer
     _lingers_since: float | None = None
     _transfer: tuple[object, bool] = (None, False)
     _transfer_since = 0.0
@@ -195,6 +196,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
     def service(self) -> None:
         """Answer the request that has arrived. Called by a thread, or by the loop."""
         request = self.requests[0]
+        self._has_pushed = False
         self._shared.arriving.release(self)
         task = _ProblemTask(self, request) if request.error else _Task(self, request)
         try:
@@ -207,7 +209,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
             task.close_on_finish = True
         except Exception as error:  # the application answers its own: this one was raised by what it returned
             log_fault("an answer", error)
-            self._answer_fault(task, request)
+            task.close_on_finish = True  # so that the client sees that the answer has no end
+            if not self._has_pushed:
+                self._answer_fault(request)
         self._written.clear()
         request.close()
         with self.requests_lock:
@@ -251,6 +255,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
 
     def _push(self, content: bytes) -> None:
         """Add to what is to be sent, and send what the client takes now."""
+        self._has_pushed = True
         view = memoryview(content)
         for start in range(0, len(view), PIECE_BYTES):
             piece = bytes(view[start : start + PIECE_BYTES])
@@ -272,12 +277,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
             if self.total_outbufs_len or self.will_close:
                 self._shared.wake()
 
-    def _answer_fault(self, task: Any, request: HttpRequest) -> None:
-        task.close_on_finish = True
-        if task.wrote_header:
-            return  # the client sees that the answer has no end
+    def _answer_fault(self, request: HttpRequest) -> None:
         self._written.clear()
-        request.error = Refusal(500, "a fault of the server, which its log tells of.")
+        request.refuse(Refusal(500, "a fault of the server, which its log tells of."))
         with suppress(ClientDisconnected):
             _ProblemTask(self, request).service()
             self._push_written()

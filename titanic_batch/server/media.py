@@ -78,7 +78,8 @@ def answer_type(accept: MIMEAccept, offered: Sequence[str], default: str) -> str
     accept = MIMEAccept(
         (range_.partition(";")[0].strip(), quality)
         for range_, quality in accept
-        if quality > 0 or ";" not in range_  # refusing a variant is not refusing the type
+        # What is no media range says nothing, and to refuse a variant is not to refuse the type.
+        if "/" in range_ and (quality > 0 or ";" not in range_)
     )
     if not accept or accept.quality(default) == max(quality for _, quality in accept) > 0:
         return default
