@@ -10,10 +10,7 @@ import io
 import threading
 import zlib
 from collections import deque
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from titanic_batch.server.connections import Connection
+from typing import Protocol
 
 PIECE_BYTES = 2**16
 _PLAIN_BYTES = 2**20
@@ -49,9 +46,9 @@ class Arriving:
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._sizes: dict[Connection, int] = {}
+        self._sizes: dict[object, int] = {}
         self._total = 0
-        self._large: dict[Connection, None] = {}  # those still arriving, the oldest first
+        self._large: dict[object, None] = {}  # those still arriving, the oldest first
         self._lock = threading.Lock()
 
     @property
@@ -59,7 +56,7 @@ class Arriving:
         """Whether the budget is used up."""
         return self._total >= self._budget
 
-    def hold(self, holder: Connection, size: int) -> None:
+    def hold(self, holder: object, size: int) -> None:
         """Note how much of a body has arrived."""
         with self._lock:
             self._total += size - self._sizes.get(holder, 0)
@@ -67,18 +64,27 @@ class Arriving:
         if size >= _SMALL_BODY_BYTES:
             self._large[holder] = None
 
-    def has_room_for(self, holder: Connection) -> bool:
+    def has_room_for(self, holder: object) -> bool:
         """Tell whether more of this body may be read."""
         return self._total < self._budget or holder not in self._large or next(iter(self._large)) is holder
 
-    def complete(self, holder: Connection) -> None:
+    def complete(self, holder: object) -> None:
         """Note that a body has arrived, or that its client is gone."""
         self._large.pop(holder, None)
 
-    def release(self, holder: Connection) -> None:
+    def release(self, holder: object) -> None:
         """Note that a body is no longer held here. This may be called from any thread."""
         with self._lock:
             self._total -= self._sizes.pop(holder, 0)
+
+
+class Slow(Protocol):
+    """A connection whose client has not read all yet."""
+
+    progressed_at: float
+
+    def give_up(self) -> None:
+        """Close it, without what is unsent."""
 
 
 class Unsent:
@@ -93,17 +99,17 @@ class Unsent:
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._total = 0
-        self._sizes: dict[Connection, int] = {}
+        self._sizes: dict[Slow, int] = {}
         self._lock = threading.Lock()
 
-    def hold(self, holder: Connection, size: int) -> None:
+    def hold(self, holder: Slow, size: int) -> None:
         """Note how much a connection holds now."""
         with self._lock:
             self._total += size - self._sizes.pop(holder, 0)
             if size:
                 self._sizes[holder] = size
 
-    def to_give_up(self) -> Connection | None:
+    def to_give_up(self) -> Slow | None:
         """Return the connection whose client has been stuck for longest, if more is held than the budget allows."""
         with self._lock:
             if self._total <= self._budget:

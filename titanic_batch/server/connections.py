@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LINGER_SECONDS = 5.0
 STALLED_SECONDS = 10.0  # while others wait for room
+_PROBING = 32  # connections on which no request waits for a thread
 _FLUSH_BYTES = 2**20  # to one client, before the others have their turn
 
 
@@ -47,7 +48,7 @@ class Shared:
     idle_seconds
         How long it may do neither.
     max_connections
-        From how many connections on none but probes are answered.
+        How many connections there may be. Some are left to probes, so that fewer requests wait for a thread.
     wake
         Makes the loop look for changes. It may be called from any thread.
     """
@@ -183,7 +184,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
     def _begin(self, request: HttpRequest) -> None:
         shared = self._shared
         is_probe = not request.error and request.command in ("GET", "HEAD") and request.path in shared.probes
-        if not is_probe and not request.error and len(shared.connections) > shared.max_connections:
+        max_waiting = shared.max_connections - min(_PROBING, shared.max_connections // 2)
+        if not is_probe and not request.error and len(self.server.task_dispatcher.queue) >= max_waiting:
             request.refuse(Refusal(503, "there are too many requests: try again."))
         self.requests.append(request)
         if is_probe or request.error:

@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import resource
+import select
 import socket
 import struct
 import time
@@ -42,8 +43,6 @@ STOP_SECONDS = 21.0  # Kubernetes kills after 30
 
 _BODIES = 8  # of the largest size, that may be held while they arrive
 _UNSENT_BYTES = 2**26
-_PROBING = 32  # connections beyond those that are worked on
-_ACCEPTS = 64  # before connections have their turn
 _ACCEPT_AGAIN_SECONDS = 0.2
 _HANDSHAKE_SECONDS = 0.2
 _GRACE_SECONDS = 2.0
@@ -110,7 +109,7 @@ class Server:
             probes=frozenset(probes),
             transfer_seconds=transfer_seconds,
             idle_seconds=idle_seconds,
-            max_connections=min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
+            max_connections=_max_connections(),
             wake=self._wake,
         )
         try:
@@ -173,7 +172,17 @@ class Server:
 
     def _turn(self, seconds: float) -> None:
         """Wait for something to do, for so long at most, and do it."""
-        wasyncore.poll2(seconds, self._dispatchers)
+        dispatchers = dict(self._dispatchers)
+        poll = select.poll()
+        for descriptor, dispatcher in dispatchers.items():
+            flags = select.POLLIN | select.POLLPRI if dispatcher.readable() else 0
+            flags |= select.POLLOUT if dispatcher.writable() else 0
+            if flags:
+                poll.register(descriptor, flags)
+        for descriptor, flags in poll.poll(seconds * 1000):
+            # Not if it was closed meanwhile to make room, and the number is another connection's.
+            if self._dispatchers.get(descriptor) is dispatchers[descriptor]:
+                wasyncore.readwrite(dispatchers[descriptor], flags)
         while self._shared.served:
             self._shared.served.popleft().resume()
         now = time.monotonic()
@@ -213,6 +222,12 @@ class Server:
         wasyncore.close_all(self._dispatchers, ignore_all=True)
 
 
+def _max_connections() -> int:
+    """Return how many connections there may be: the descriptors are for model files, too."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(CONNECTIONS, descriptors // 2) if descriptors != resource.RLIM_INFINITY else CONNECTIONS
+
+
 class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
     """A listening socket. It closes connections to make room for new ones."""
 
@@ -225,13 +240,15 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
         os.set_blocking(self.trigger.trigger, False)
 
     def readable(self) -> bool:
-        is_full = len(self.shared.connections) >= self.shared.max_connections + _PROBING
-        return bool(self.accepting) and time.monotonic() >= self._accepts_at and not is_full
+        return bool(self.accepting) and time.monotonic() >= self._accepts_at
 
     def handle_accept(self) -> None:
-        for _ in range(_ACCEPTS):
-            if not self._accepts():
-                break
+        if self._is_full and not self._makes_room():
+            self._accept_later()
+            return
+        is_waiting = True  # for the first, the loop has seen it
+        while self._accepts(is_waiting) and not self._is_full:
+            is_waiting = False
 
     def refuse_new(self) -> None:
         """Have the kernel ignore who wants to connect from now on.
@@ -246,21 +263,24 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
 
     def accept_last(self) -> None:
         """Accept what waits, and listen no longer."""
-        while self._accepts():
+        while self._accepts(is_waiting=True):
             pass
         wasyncore.dispatcher.close(self)
 
-    def _accepts(self) -> bool:
-        """Accept a connection, and tell whether there may be more."""
-        if len(self.shared.connections) >= self.shared.max_connections:
-            self._make_room()
+    def _accepts(self, is_waiting: bool) -> bool:
+        """Accept a connection, and tell whether there may be more.
+
+        If there is no descriptor for one that is known to wait, another one is closed.
+        """
         try:
             accepted = self.accept()
         except OSError as error:
-            if error.errno in _NO_ROOM:
-                self._make_room()
-                self._accepts_at = time.monotonic() + _ACCEPT_AGAIN_SECONDS
-            return False
+            if not is_waiting or error.errno not in _NO_ROOM:
+                return False
+            if not self._makes_room():
+                self._accept_later()
+                return False
+            return True
         if accepted is None:
             return False
         connection, address = accepted
@@ -272,7 +292,16 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
             Connection(self, connection, self.fix_addr(address), self.adj, map=self._map)
         return True
 
-    def _make_room(self) -> None:
-        """Close a connection that nothing is worked on for: one that has been idle for longest, if there is any."""
-        if waiting := [each for each in self.shared.connections if not each.requests]:
+    @property
+    def _is_full(self) -> bool:
+        return len(self.shared.connections) >= self.shared.max_connections
+
+    def _makes_room(self) -> bool:
+        """Close a connection that nothing is worked on for, first one that is idle; tell whether there was any."""
+        waiting = [each for each in self.shared.connections if not each.requests]
+        if waiting:
             min(waiting, key=lambda each: (each.is_busy, each.last_activity)).handle_close()
+        return bool(waiting)
+
+    def _accept_later(self) -> None:
+        self._accepts_at = time.monotonic() + _ACCEPT_AGAIN_SECONDS
