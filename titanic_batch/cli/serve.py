@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from titanic_batch.models.model import Model
     from titanic_batch.server.http_server import Server
 
+_SWITCH_SECONDS = 0.001  # so that the loop, which answers probes, has its turn soon among threads that compute
 _LEAVE_SECONDS = 24.0  # after a signal; the server's own time to stop is over before
 
 
@@ -84,6 +86,7 @@ def serve(
         at = f"[{host}]" if ":" in host else host
         say(f"serving {model.source} on http://{at}:{server.port}")
 
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         web.serve(server, holder, on_load)
     finally:
