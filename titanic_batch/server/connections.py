@@ -7,7 +7,6 @@ end of a connection loses no answer; and time is measured by a clock that does n
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 import time
@@ -17,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.task import ErrorTask, WSGITask
 
 from titanic_batch.server.buffers import PIECE_BYTES, Arriving, Outbox, Unsent, pack
 from titanic_batch.server.http_requests import HttpRequest, Refusal
-from titanic_batch.server.media import PROBLEM
+from titanic_batch.server.tasks import ApplicationTask, ProblemTask
 from titanic_batch.server.telemetry import log_fault
 
 if TYPE_CHECKING:
@@ -200,7 +198,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
         request = self.requests[0]
         self._has_pushed = False
         self._shared.arriving.release(self)
-        task = _ProblemTask(self, request) if request.error else _Task(self, request)
+        task = ProblemTask(self, request) if request.error else ApplicationTask(self, request)
         try:
             if self.connected:
                 task.service()
@@ -283,7 +281,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
         self._written.clear()
         request.refuse(Refusal(500, "a fault of the server, which its log tells of."))
         with suppress(ClientDisconnected):
-            _ProblemTask(self, request).service()
+            ProblemTask(self, request).service()
             self._push_written()
 
     # What is sent
@@ -371,38 +369,3 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
             elif now - self.last_activity > STALLED_SECONDS:
                 return True
         return now - self._transfer_since > self._shared.transfer_seconds
-
-
-class _Task(WSGITask):  # type: ignore[misc]  # untyped
-    """Calls the application."""
-
-    def get_environment(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environment()
-        environ.pop("wsgi.file_wrapper", None)  # an answer is not to be read from a file while it is sent
-        return environ
-
-    def build_response_header(self) -> bytes:
-        if self.channel.server.shared.is_draining:
-            self.set_close_on_finish()
-        return bytes(super().build_response_header())
-
-
-class _ProblemTask(ErrorTask):  # type: ignore[misc]  # untyped
-    """Answers a request that is refused, and closes the connection: where the next one begins is not known."""
-
-    def execute(self) -> None:
-        refusal = self.request.refusal
-        content = {
-            "type": "about:blank",
-            "title": refusal.reason,
-            "status": refusal.status,
-            "detail": refusal.detail,
-        }
-        body = json.dumps(content).encode()
-        self.status = f"{refusal.status} {refusal.reason}"
-        self.response_headers.append(("Content-Type", PROBLEM))
-        if refusal.status == 503:
-            self.response_headers.append(("Retry-After", "1"))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
