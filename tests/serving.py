@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -11,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flask import Flask
 
+from titanic_batch.server.app import probes
 from titanic_batch.server.http_server import Server
 from titanic_batch.server.media import Limits
 
@@ -70,7 +72,7 @@ class Address:
 @contextmanager
 def running(app: Flask, **options: float) -> Iterator[Address]:
     """Serve an application from a thread."""
-    server = Server(app, "127.0.0.1", 0, Limits().bytes, **options)
+    server = Server(app, "127.0.0.1", 0, Limits().bytes, probes=probes(app), **options)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -113,3 +115,31 @@ def command(folder: Path, *arguments: str | Path, **variables: str) -> Iterator[
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
+
+
+@contextmanager
+def connected(address: Address, count: int = 1, sent: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Open connections, and send the same on each."""
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_connection((address.host, address.port), 30)) for _ in range(count)
+        ]
+        for each in sockets:
+            each.sendall(sent)
+        yield sockets
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return all that the server sends until it closes the connection; nothing if it resets it."""
+    with suppress(ConnectionResetError):
+        return b"".join(iter(lambda: connection.recv(2**16), b""))
+    return b""
+
+
+def problem_in(answer: bytes) -> tuple[int, str]:
+    """Return the status and the detail of an answer that is a problem."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    found = json.loads(body)
+    assert head.split(b" ")[1] == str(found["status"]).encode()
+    return found["status"], found["detail"]

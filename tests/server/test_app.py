@@ -12,7 +12,7 @@ from typer.testing import Result
 from tests.server.exchange import problem
 from titanic_batch.errors import ModelError, TransferError
 from titanic_batch.models.model import Model
-from titanic_batch.server.app import create_app, serve
+from titanic_batch.server.app import create_app, probes, serve
 from titanic_batch.server.http_server import Server
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
@@ -72,6 +72,12 @@ def test_serving_ends_when_memory_does_not_suffice_for_the_first_model(
         serve(server, holder, lambda model: None)
 
 
+def test_probes_are_the_paths_that_platforms_ask_for(small_model: Model) -> None:
+    usual = {"/health", "/health/live", "/health/ready", "/ping"}
+    assert probes(create_app(small_model)) == usual
+    assert probes(create_app(small_model, health_route="/v1/health")) == usual | {"/v1/health"}
+
+
 # The command
 
 
@@ -85,6 +91,7 @@ def test_serving_ends_when_memory_does_not_suffice_for_the_first_model(
         (["--model-sha256", "0" * 64], 78, "not the pinned one"),
         (["--max-rows", "0"], 2, ""),
         (["--fit-margin", "2"], 2, ""),
+        (["--keep-alive", "0"], 2, ""),
     ],
 )
 def test_options_that_cannot_be_served_are_reported(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import http.client
-import json
+import os
+import re
+import resource
 import socket
 import threading
 import time
@@ -14,15 +16,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
 from tests.passengers import csv_bytes, many, parquet_bytes, passengers
-from tests.serving import Address, command, running
+from tests.serving import Address, command, connected, problem_in, received, running
 from titanic_batch.models.model import Model
-from titanic_batch.server import http_server as server
+from titanic_batch.server import connections, http_server
 from titanic_batch.server.app import create_app
+from titanic_batch.server.http_server import Server
 from titanic_batch.server.media import Limits
 
 BODY = csv_bytes(passengers(1))
@@ -35,21 +39,24 @@ def address(small_model: Model) -> Iterator[Address]:
         yield address
 
 
-@contextlib.contextmanager
-def connected(address: Address, count: int, sent: bytes = b"") -> Iterator[list[socket.socket]]:
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_connection((address.host, address.port), 30)) for _ in range(count)
-        ]
-        for each in sockets:
-            each.sendall(sent)
-        yield sockets
+class Waiting:
+    """An application whose answers take until a test lets them go."""
 
+    def __init__(self) -> None:
+        self.app = Flask(__name__)
+        self.may_go_on = threading.Event()
+        self._asked = threading.Semaphore(0)
+        self.app.add_url_rule("/ping", "ping", lambda: "pong")
+        self.app.add_url_rule("/wait", "wait", self._wait)
 
-def received(connection: socket.socket) -> bytes:
-    with contextlib.suppress(ConnectionResetError):
-        return b"".join(iter(lambda: connection.recv(2**16), b""))
-    return b""
+    def wait_until_asked(self, count: int) -> None:
+        for _ in range(count):
+            assert self._asked.acquire(timeout=30)
+
+    def _wait(self) -> str:
+        self._asked.release()
+        self.may_go_on.wait(30)
+        return "waited"
 
 
 def is_answered(address: Address) -> bool:
@@ -113,10 +120,52 @@ def test_slow_clients_do_not_starve_others(address: Address, sent: bytes) -> Non
             assert slow[0].recv(12) == b"HTTP/1.1 200"
 
 
-def test_idle_connections_are_closed_when_there_are_too_many(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS", 20)
-    with connected(address, 60, b"POST"):
+def test_idle_connections_are_closed_when_there_are_too_many(
+    small_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "CONNECTIONS", 20)
+    with running(create_app(small_model)) as address, connected(address, 60, b"POST"):
         assert is_answered(address)
+
+
+def test_probes_alone_are_answered_when_there_are_too_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "CONNECTIONS", 20)
+    waits = Waiting()
+    request = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running(waits.app) as address, connected(address, http_server.THREADS + 10) as waiting:
+        for each in waiting[: http_server.THREADS]:
+            each.sendall(request)
+        waits.wait_until_asked(http_server.THREADS)
+        for each in waiting[http_server.THREADS :]:  # as many as half of the connections
+            each.sendall(request)
+        for _ in range(50):
+            assert address.ask("/ping").status == 200
+        answer = address.ask("/wait")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        waits.may_go_on.set()
+        assert all(each.recv(15) == b"HTTP/1.1 200 OK" for each in waiting)
+        assert address.ask("/wait").status == 200
+
+
+@pytest.mark.slow
+def test_a_lack_of_descriptors_closes_idle_connections(tmp_path: Path, model_file: Path) -> None:
+    with command(tmp_path, "-m", model_file) as address:
+        assert address.process is not None
+        pid = address.process.pid
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 10, used + 10))
+        with connected(address, 100, b"POST"):
+            assert is_answered(address)
+        with connected(address, 9):
+            before = processor_seconds(pid)
+            time.sleep(2)
+            assert processor_seconds(pid) - before < 1
+        assert is_answered(address)
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.slow
@@ -132,7 +181,10 @@ def test_a_client_that_reads_no_answer_occupies_no_thread(address: Address) -> N
 
 @pytest.mark.slow
 def test_a_request_must_arrive_in_time(small_model: Model) -> None:
-    with running(create_app(small_model), transfer_seconds=0.5) as address, connected(address, 3) as (part, idle, slow):
+    with (
+        running(create_app(small_model), transfer_seconds=0.5, idle_seconds=0.5) as address,
+        connected(address, 3) as (part, idle, slow),
+    ):
         part.sendall(HEAD)
         started = time.monotonic()
         with contextlib.suppress(OSError):
@@ -143,57 +195,13 @@ def test_a_request_must_arrive_in_time(small_model: Model) -> None:
         assert [received(each) for each in (part, idle, slow)] == [b"", b"", b""]
 
 
-def problem_of(answer: bytes) -> tuple[int, str]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head
-    found = json.loads(body)
-    assert head.split(b" ")[1] == str(found["status"]).encode()
-    return found["status"], found["detail"]
-
-
-@pytest.mark.parametrize(
-    ("request_bytes", "status"),
-    [
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
-        (b"GET http://[/ping HTTP/1.1\r\n\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
-        (b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"POST /predict HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 2**16 + b"\r\n\r\n", 431),
-    ],
-)
-def test_malformed_http_gets_a_problem(
-    address: Address,
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    request_bytes: bytes,
-    status: int,
-) -> None:
-    with connected(address, 1, request_bytes) as (connection,):
-        connection.shutdown(socket.SHUT_WR)
-        assert problem_of(received(connection))[0] == status
-    assert (caplog.text, capfd.readouterr().err) == ("", "")
-
-
 def test_a_client_that_is_still_sending_sees_the_error(address: Address) -> None:
     size = 3 * Limits().bytes
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: {size}\r\n\r\n"
     with connected(address, 1, head.encode()) as (connection,):
         for _ in range(size // 2**20):
             connection.sendall(bytes(2**20))
-        assert problem_of(received(connection)) == (413, "the body is larger than is allowed.")
-
-
-def test_too_many_chunks_are_refused(address: Address) -> None:
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with connected(address, 1, head) as (connection,):
-        with contextlib.suppress(OSError):
-            for _ in range(20):
-                connection.sendall(b"100000\r\n" + bytes(2**20) + b"\r\n")
-        assert problem_of(received(connection))[0] == 413
+        assert problem_in(received(connection)) == (413, "the body is larger than is allowed.")
 
 
 TOKENS = st.sampled_from(
@@ -229,6 +237,137 @@ def test_odd_requests_are_no_fault_of_the_server(small_model: Model, headers: di
         answer = client.post(path, data=body, headers=headers)
         assert answer.status_code in {200, 400, 406, 409, 413, 415, 422}, answer.data
     assert client.get("/metrics", headers=headers).status_code == 200
+
+
+# The end
+
+
+@pytest.fixture
+def stopped(small_model: Model) -> Stopped:
+    """A server that listens, and ends as soon as it runs."""
+    return Stopped(Server(create_app(small_model), "127.0.0.1", 0, Limits().bytes))
+
+
+class Stopped:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.run)
+        self.address = Address(server.port)
+
+    def run(self) -> None:
+        self._server.stop()
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+def test_a_stop_answers_all_that_has_arrived(stopped: Stopped, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.5)
+    with connected(stopped.address, 50, HEAD + BODY) as clients, connected(stopped.address) as (silent,):
+        stopped.run()
+        for each in clients:
+            answer = received(each)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nConnection: close\r\n" in answer
+        silent.sendall(HEAD + BODY)  # its connection was made before
+        assert received(silent).startswith(b"HTTP/1.1 200 OK\r\n")
+        stopped.join()
+        with pytest.raises(OSError, match="refused"):
+            stopped.address.ask("/ping")
+
+
+def test_a_stop_answers_who_sends_a_request_while_it_waits(stopped: Stopped) -> None:
+    with connected(stopped.address, 2) as (sending, idle):
+        stopped.run()
+        time.sleep(0.5)
+        sending.sendall(HEAD)
+        time.sleep(0.3)
+        sending.sendall(BODY)
+        answer = received(sending)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert idle.recv(1) == b""  # the end, and no reset
+    stopped.join()
+
+
+def test_a_stop_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "STOP_SECONDS", 0.5)
+    waits = Waiting()
+    stopped = Stopped(Server(waits.app, "127.0.0.1", 0, Limits().bytes))
+    request = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connected(stopped.address, 1, request) as (waiting,), connected(stopped.address, 1, HEAD) as (part,):
+        stopped.run()
+        stopped.join()
+        assert (received(waiting), received(part)) == (b"", b"")
+        waits.may_go_on.set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(5))
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_signal_under_load_loses_no_request(tmp_path: Path, model_file: Path, keeps: bool, trial: int) -> None:
+    lost: list[str] = []
+    ends = threading.Event()
+
+    def ask(address: Address) -> None:
+        headers = {"Content-Type": "text/csv"} | ({} if keeps else {"Connection": "close"})
+        while not ends.is_set():
+            connection = http.client.HTTPConnection(address.host, address.port, timeout=60)
+            try:
+                connection.connect()
+            except OSError:
+                return  # refused: that is how a client learns that there is no server
+            is_open = True
+            while is_open:
+                try:
+                    connection.request("POST", "/predict", BODY, headers)
+                    response = connection.getresponse()
+                    response.read()
+                    is_open = not response.will_close
+                    assert response.status == 200
+                except (OSError, http.client.HTTPException) as error:
+                    lost.append(repr(error))
+                    return
+
+    with command(tmp_path, "-m", model_file) as address:
+        assert address.process is not None
+        threads = [threading.Thread(target=ask, args=(address,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5 + trial / 10)
+        address.process.terminate()
+        assert address.process.wait(30) == 0
+        ends.set()
+        for thread in threads:
+            thread.join(60)
+    assert lost == []
+
+
+@pytest.mark.slow
+def test_the_command_is_gone_in_time_whatever_clients_do(tmp_path: Path, model_file: Path) -> None:
+    with command(tmp_path, "-m", model_file) as address, connected(address, 1, HEAD):
+        assert address.process is not None
+        address.process.terminate()
+        started = time.monotonic()
+        assert address.process.wait(30) == 0
+        assert time.monotonic() - started < 25
+
+
+@pytest.mark.slow
+def test_a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end(tmp_path: Path, model_file: Path) -> None:
+    with command(tmp_path, "-m", model_file, "--access-log") as address:
+        assert address.process is not None
+        with contextlib.closing(http.client.HTTPConnection(address.host, address.port, timeout=30)) as connection:
+            for _ in range(7_000):
+                connection.request("GET", "/ping")
+                assert connection.getresponse().read() == b"pong"
+        dropped = re.search(rb"^titanic_log_lines_dropped_total (\S+)$", address.ask("/metrics").body, re.MULTILINE)
+        assert dropped is not None
+        assert float(dropped[1]) > 0
+        address.process.terminate()
+        assert address.process.wait(25) == 0
 
 
 @pytest.mark.slow

@@ -49,6 +49,16 @@ def test_the_answer_has_the_media_type_of_the_body_by_default(client: FlaskClien
         ("application/json;q=0.1, text/csv;q=0.2", CSV),
         ("application/parquet", PARQUET),
         ("application/vnd.apache.arrow.stream, text/html", ARROW),
+        ("application/json; charset=utf-8", JSON),
+        ("application/json;q=0.9; charset=utf-8", JSON),
+        ("APPLICATION/JSON", JSON),
+        ('application/json; profile="a;b, c"', JSON),
+        ("application/json;version=2;q=0, application/json", JSON),
+        ("text/csv; header=present", CSV),
+        ("application/json;q=0.5, text/csv; header=absent; q=0.4", JSON),
+        ("*/*;q=0.8", CSV),
+        ("*/*; q=0.1, application/*", JSON),
+        ("text/*", CSV),
     ],
 )
 def test_the_answer_has_the_media_type_that_the_client_prefers(
@@ -57,7 +67,14 @@ def test_the_answer_has_the_media_type_that_the_client_prefers(
     assert post(client, body_of(2, CSV), Accept=accept).mimetype == media_type
 
 
-@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0"])
+@pytest.mark.parametrize(
+    "accept", ["", ",", ";", ";;q=1", "text/csv;q=x", "application/json;q=2", "\xff;q=\xff", "json", "*"]
+)
+def test_an_accept_that_says_nothing_is_ignored(client: FlaskClient, accept: str) -> None:
+    assert post(client, body_of(2, CSV), Accept=accept).mimetype == CSV
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "application/xml; charset=utf-8"])
 def test_an_answer_that_cannot_be_accepted_is_refused(client: FlaskClient, accept: str) -> None:
     assert "the answer can be text/csv" in problem(post(client, body_of(2, CSV), Accept=accept), 406)["detail"]
 

@@ -14,6 +14,7 @@ from titanic_batch.server.refitting import Refitter
 
 PATHS = {
     "/",
+    "/health",
     "/health/live",
     "/health/ready",
     "/invocations",

@@ -18,9 +18,10 @@ from titanic_batch.server.reloading import ModelHolder
 ROWS = typed(passengers(3)).to_pylist()
 
 
-def test_ping_answers_pong(client: FlaskClient) -> None:
-    response = client.get("/ping")
-    assert (response.status_code, response.data) == (200, b"pong")
+@pytest.mark.parametrize(("route", "content"), [("/ping", b"pong"), ("/health", b"ok"), ("/health/ready", b"ready")])
+def test_probes_are_answered_once_a_model_serves(client: FlaskClient, route: str, content: bytes) -> None:
+    response = client.get(route)
+    assert (response.status_code, response.data) == (200, content)
 
 
 def test_the_model_card_contains_the_manifest(client: FlaskClient, small_model: Model) -> None:
@@ -30,7 +31,7 @@ def test_the_model_card_contains_the_manifest(client: FlaskClient, small_model: 
 def test_only_liveness_answers_before_a_model_is_loaded(model_file: Path) -> None:
     holder = ModelHolder(str(model_file))
     client = create_app(holder).test_client()
-    for route in ("/ping", "/health/ready", "/model"):
+    for route in ("/ping", "/health", "/health/ready", "/model"):
         answer = client.get(route)
         assert problem(answer, 503)["detail"] == "no model is loaded yet: try again."
         assert answer.headers["Retry-After"] == "1"

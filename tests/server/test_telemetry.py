@@ -26,6 +26,7 @@ def test_requests_and_rows_are_counted(client: FlaskClient) -> None:
     assert 'titanic_http_request_seconds_count{route="/predict"} 2.0' in lines
     assert 'titanic_rows_total{outcome="scored"} 3.0' in lines
     assert 'titanic_rows_total{outcome="rejected"} 1.0' in lines
+    assert "titanic_log_lines_dropped_total 0.0" in lines
 
 
 def test_accepted_rows_count_as_scored_when_rejects_are_allowed(client: FlaskClient) -> None:

@@ -13,13 +13,14 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
-from typing import cast
+from typing import NoReturn, cast
 
 from titanic_batch.checking.threads import are_running
 from titanic_batch.cli.endings import STOPPED_BY, leave
 from titanic_batch.errors import TransferError
 from titanic_batch.reading.limits import start_thread
 from titanic_batch.runs.exit_codes import DONE, INTERNAL_ERROR
+from titanic_batch.writing.publishing import discard_all
 from titanic_batch.writing.streams import trust_only_inherited_descriptors
 
 _GRACE_SECONDS = 1.0
@@ -68,6 +69,19 @@ def end_despite_threads(error: BaseException) -> None:
     else:
         code = INTERNAL_ERROR
         sys.excepthook(type(error), error, error.__traceback__)
+    _exit(code)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End the process, whatever its threads do.
+
+    A thread that is inside a library when the interpreter is finalized crashes the process.
+    """
+    discard_all(for_good=True)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from titanic_batch.cli.console import announce, say
 from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
-from titanic_batch.cli.process import on_signals
-from titanic_batch.errors import InputError, UsageError, reason_of
-from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory
+from titanic_batch.cli.process import end_at_once, on_signals
+from titanic_batch.errors import InputError, TransferError, UsageError, reason_of
+from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory, start_thread
+from titanic_batch.runs.exit_codes import DONE
 
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model
+    from titanic_batch.server.http_server import Server
+
+_SWITCH_SECONDS = 0.001  # so that the loop, which answers probes, has its turn soon among threads that compute
+_LEAVE_SECONDS = 24.0  # after a signal; the server's own time to stop is over before
 
 
 def serve(
@@ -44,6 +52,9 @@ def serve(
     fit_margin: Annotated[
         float, typer.Option(min=0, max=1, help="How much less accurate than the present model a new one may be.")
     ] = 0.02,
+    keep_alive: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="How long a connection is kept without a request.")
+    ] = 75,
     access_log: Annotated[bool, typer.Option("--access-log", help="Write a line of JSON on stderr a request.")] = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -54,6 +65,7 @@ def serve(
     require_memory(LIBRARIES_SIZE)
     from titanic_batch.server import app as web
     from titanic_batch.server.http_server import Server
+    from titanic_batch.server.log_writer import LogWriter
     from titanic_batch.server.media import Limits
     from titanic_batch.server.refitting import Refitter
     from titanic_batch.server.reloading import ModelHolder
@@ -63,18 +75,39 @@ def serve(
     limits = Limits(max_body_mb * 2**20, max_rows, accept_binary)
     refitter = Refitter(_fit_token(fit_token_file), fit_margin) if allow_fit else None
     holder = ModelHolder(model, model_sha256)
-    routes = (_route(f"AIP_{name}_ROUTE") for name in ("HEALTH", "PREDICT"))
-    server = Server(web.create_app(holder, limits, refitter, *routes), host, port, limits.bytes)
+    health_route, predict_route = _route("AIP_HEALTH_ROUTE"), _route("AIP_PREDICT_ROUTE")
+    log = LogWriter()
+    app = web.create_app(holder, limits, refitter, health_route, predict_route, log)
+    server = Server(app, host, port, limits.bytes, probes=web.probes(app), idle_seconds=keep_alive)
+    logging.getLogger().addHandler(log)
     if access_log:
-        _log_access()
-    on_signals(lambda _: server.stop())
+        logging.getLogger("titanic_batch.access").setLevel(logging.INFO)
+    on_signals(lambda _: _stop(server))
 
     def on_load(model: Model) -> None:
         announce(model)
         at = f"[{host}]" if ":" in host else host
         say(f"serving {model.source} on http://{at}:{server.port}")
 
-    web.serve(server, holder, on_load)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        web.serve(server, holder, on_load)
+    finally:
+        logging.getLogger().removeHandler(log)
+        log.close()
+    end_at_once(DONE)  # a request that takes too long is still worked on, or a model loaded
+
+
+def _stop(server: Server) -> None:
+    """Stop the server; leave if that takes too long, whatever is in its way."""
+
+    def leave() -> None:
+        time.sleep(_LEAVE_SECONDS)
+        end_at_once(DONE)
+
+    server.stop()
+    with suppress(TransferError):  # then it is the server's own time that counts
+        start_thread(leave)
 
 
 def _fit_token(file: str | None) -> str:
@@ -98,10 +131,3 @@ def _route(variable: str) -> str | None:
     if route is not None and (not route.startswith("/") or set(route) & set("<>?# ")):
         raise UsageError(f"{variable} is no path: it starts with a slash, and has no blank, <, >, ? or #.")
     return route
-
-
-def _log_access() -> None:
-    log = logging.getLogger("titanic_batch.access")
-    log.addHandler(logging.StreamHandler())
-    log.setLevel(logging.INFO)
-    log.propagate = False

@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import IO
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from werkzeug.utils import cached_property
 
 from titanic_batch.models.model import Model
+from titanic_batch.server.buffers import Body
 from titanic_batch.server.http_server import Server
+from titanic_batch.server.log_writer import LogWriter
 from titanic_batch.server.media import Limits
 from titanic_batch.server.problems import handle_errors
 from titanic_batch.server.refitting import Refitter
@@ -19,6 +23,7 @@ from titanic_batch.server.routes import Handlers
 from titanic_batch.server.telemetry import Telemetry
 
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
+_PROBES = frozenset({"health", "live", "ready", "ping"})
 _FITTING_IS_OFF = "fitting is off: titanic serve --allow-fit turns it on."
 
 
@@ -28,6 +33,7 @@ def create_app(
     refitter: Refitter | None = None,
     health_route: str | None = None,
     predict_route: str | None = None,
+    log: LogWriter | None = None,
 ) -> Flask:
     """Return the WSGI application that serves a model.
 
@@ -41,13 +47,16 @@ def create_app(
         Fits models for ``POST /fit``; without one there is no such route.
     health_route, predict_route
         Further paths for ``/health/ready`` and ``/invocations``.
+    log
+        Its dropped lines are counted.
     """
     holder = model if isinstance(model, ModelHolder) else ModelHolder()
     if isinstance(model, Model):
         holder.hold(model)
     limits = limits or Limits()
-    telemetry = Telemetry(holder)
+    telemetry = Telemetry(holder, log)
     app = Flask(__name__, static_folder="page_files", static_url_path="/page")
+    app.request_class = _Request
     app.config["MAX_CONTENT_LENGTH"] = limits.bytes
     app.url_map.merge_slashes = False  # the redirect would be HTML
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
@@ -57,6 +66,11 @@ def create_app(
     app.before_request(_start_clock)
     app.after_request(partial(_finish, telemetry))
     return app
+
+
+def probes(app: Flask) -> frozenset[str]:
+    """Return the paths of an application that tell whether it is alive and ready."""
+    return frozenset(rule.rule for rule in app.url_map.iter_rules() if rule.endpoint in _PROBES)
 
 
 def serve(server: Server, holder: ModelHolder, on_load: Callable[[Model], None]) -> None:
@@ -86,6 +100,15 @@ def serve(server: Server, holder: ModelHolder, on_load: Callable[[Model], None])
     holder.close()
     if failures:
         raise failures[0]
+
+
+class _Request(Request):
+    """A request whose body is taken from the server as it is: it has counted the bytes, and copies would add up."""
+
+    @cached_property
+    def stream(self) -> IO[bytes]:
+        body = self.environ["wsgi.input"]
+        return body if isinstance(body, Body) else super().stream
 
 
 def _start_clock() -> None:

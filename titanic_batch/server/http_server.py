@@ -1,29 +1,35 @@
 """The HTTP server: waitress, hardened against slow and broken clients.
 
 One loop reads and writes all connections, and threads work on requests that have arrived completely, so that a client
-that is slow to send or to receive occupies a connection but no thread. Added to waitress are errors as
-``application/problem+json``, which reach even a client that is still sending; a limit on the time that a request may
-take to arrive, and a response to leave; room for a new connection, made by closing an idle one; and a graceful stop.
+that is slow to send or to receive occupies a connection but no thread. Added to waitress are a limit on the time that a
+request may take to arrive, and a response to leave; limits on the memory and on the descriptors that clients may take;
+and a stop that answers whatever has arrived. `connections` has the rest.
 """
 
 from __future__ import annotations
 
-import json
+import ctypes
+import errno
 import logging
+import os
+import resource
+import select
 import socket
-import threading
+import struct
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+from waitress.task import ThreadedTaskDispatcher
 
 from titanic_batch.errors import OutputError, reason_of
-from titanic_batch.server.media import PROBLEM
+from titanic_batch.server.buffers import Arriving, Unsent
+from titanic_batch.server.connections import Connection, Shared
+from titanic_batch.server.http_requests import HEADER_BYTES
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -31,17 +37,28 @@ if TYPE_CHECKING:
 
 THREADS = 4
 CONNECTIONS = 500
-HEADER_BYTES = 2**15
 TRANSFER_SECONDS = 60.0
-LINGER_SECONDS = 5.0
-STOP_SECONDS = 25.0  # Kubernetes kills after 30
+IDLE_SECONDS = 75.0  # longer than load balancers wait, so that they close a connection and not the server
+STOP_SECONDS = 21.0  # Kubernetes kills after 30
 
-_DETAILS = {
-    400: "the request is no HTTP that can be read.",
-    413: "the body is larger than is allowed.",
-    431: "the header is larger than is allowed.",
-    501: "the transfer encoding of the body is none that is known here: chunked is.",
-}
+_BODIES = 8  # of the largest size, that may be held while they arrive
+_UNSENT_BYTES = 2**26
+_ACCEPT_AGAIN_SECONDS = 0.2
+_HANDSHAKE_SECONDS = 0.2
+_GRACE_SECONDS = 2.0
+_THREADS_SECONDS = 1.0
+_SO_ATTACH_FILTER = 26
+_IGNORE_SYN = b"".join(  # BPF, on a segment of TCP
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the byte of flags
+        (0x54, 0, 0, 0x12),  # SYN and ACK of them
+        (0x15, 0, 1, 0x02),  # only SYN?
+        (0x06, 0, 0, 0),  # then drop it
+        (0x06, 0, 0, 0xFFFF_FFFF),
+    )
+)
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Server:
@@ -55,8 +72,12 @@ class Server:
         Where to listen; port 0 is any free port.
     body_bytes
         The largest body that is read.
+    probes
+        The paths that are answered at once, whatever the threads do. The application has to answer them quickly.
     transfer_seconds
-        How long a client may take to send a request or to receive a response, and how long it may be idle.
+        How long a client may take to send a request or to receive a response.
+    idle_seconds
+        How long a connection is kept without a request.
 
     Raises
     ------
@@ -65,25 +86,39 @@ class Server:
     """
 
     def __init__(
-        self, app: Flask, host: str, port: int, body_bytes: int, transfer_seconds: float = TRANSFER_SECONDS
+        self,
+        app: Flask,
+        host: str,
+        port: int,
+        body_bytes: int,
+        *,
+        probes: Collection[str] = (),
+        transfer_seconds: float = TRANSFER_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         for name, level in (("waitress", logging.ERROR), ("waitress.queue", logging.CRITICAL)):
             logging.getLogger(name).setLevel(level)
-        self._connections: dict[int, wasyncore.dispatcher] = {}
+        self._dispatchers: dict[int, wasyncore.dispatcher] = {}
         self._threads = ThreadedTaskDispatcher()
         self._listeners: list[_Listener] = []
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._looks_at = 0.0
+        self._shared = Shared(
+            arriving=Arriving(_BODIES * body_bytes),
+            unsent=Unsent(_UNSENT_BYTES),
+            probes=frozenset(probes),
+            transfer_seconds=transfer_seconds,
+            idle_seconds=idle_seconds,
+            max_connections=_max_connections(),
+            wake=self._wake,
+        )
         try:
             settings = Adjustments(
                 host=host,
                 port=port,
                 ident=None,
                 recv_bytes=2**16,
-                outbuf_overflow=2**24,
-                outbuf_high_watermark=2**30,  # beyond it, a thread would wait for the client
                 connection_limit=2**31,
-                cleanup_interval=1,
-                channel_timeout=transfer_seconds,
                 log_socket_errors=False,
                 max_request_header_size=HEADER_BYTES,
                 max_request_body_size=body_bytes + 1,
@@ -92,8 +127,9 @@ class Server:
             for address in settings.listen:
                 self._listeners.append(
                     _Listener(
+                        self._shared,
                         app,
-                        map=self._connections,
+                        map=self._dispatchers,
                         dispatcher=self._threads,
                         adj=settings,
                         sockinfo=address,
@@ -112,140 +148,160 @@ class Server:
         return int(self._listeners[0].effective_port)
 
     def run(self) -> None:
-        """Answer requests until `stop` is called, and then finish those that have begun, for `STOP_SECONDS` at most."""
+        """Answer requests until `stop` is called, and then those that have arrived, for `STOP_SECONDS` at most.
+
+        A request that takes longer still has its thread when this returns.
+        """
         self._threads.set_thread_count(THREADS)
         try:
-            while not self._stopping.is_set():
-                wasyncore.poll2(1.0, self._connections)
+            while not self._stopping:
+                self._turn(1.0)
             self._drain()
         finally:
-            self._threads.shutdown()
+            self._threads.shutdown(timeout=_THREADS_SECONDS)
             self._close()
 
     def stop(self) -> None:
         """Make `run` return. It may be called from any thread, and from a signal handler."""
-        self._stopping.set()
-        self._listeners[0].pull_trigger()
+        self._stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # so much has woken it that there is no room for more
+            self._listeners[0].pull_trigger()
+
+    def _turn(self, seconds: float) -> None:
+        """Wait for something to do, for so long at most, and do it."""
+        dispatchers = dict(self._dispatchers)
+        poll = select.poll()
+        for descriptor, dispatcher in dispatchers.items():
+            flags = select.POLLIN | select.POLLPRI if dispatcher.readable() else 0
+            flags |= select.POLLOUT if dispatcher.writable() else 0
+            if flags:
+                poll.register(descriptor, flags)
+        for descriptor, flags in poll.poll(seconds * 1000):
+            # Not if it was closed meanwhile to make room, and the number is another connection's.
+            if self._dispatchers.get(descriptor) is dispatchers[descriptor]:
+                wasyncore.readwrite(dispatchers[descriptor], flags)
+        while self._shared.served:
+            self._shared.served.popleft().resume()
+        now = time.monotonic()
+        if now >= self._looks_at:
+            self._looks_at = now + 1
+            for connection in [each for each in self._shared.connections if each.is_late(now)]:
+                connection.handle_close()
 
     def _drain(self) -> None:
+        """Answer what has arrived, and close each connection once it has been idle for a moment.
+
+        A client that sends a request while its idle connection is closed gets no answer, so that only those are closed
+        whose clients had the time to send one, and to be told in its answer that the connection ends.
+        """
+        self._shared.is_draining = True
         for listener in self._listeners:
-            listener.drains = True
-            wasyncore.dispatcher.close(listener)
-        deadline = time.monotonic() + STOP_SECONDS
-        while channels := [channel for listener in self._listeners for channel in listener.active_channels.values()]:
-            for channel in channels:
-                if not channel.is_busy or time.monotonic() > deadline:
-                    channel.close_now()
-            wasyncore.poll2(0.1, self._connections)
+            listener.refuse_new()
+        began = time.monotonic()
+        accepting = list(self._listeners)
+        while accepting or self._shared.connections:
+            self._turn(0.1)
+            now = time.monotonic()
+            if now > began + STOP_SECONDS:
+                break
+            if now > began + _HANDSHAKE_SECONDS:
+                while accepting:
+                    accepting.pop().accept_last()
+            for connection in list(self._shared.connections):
+                is_idle = not connection.is_busy and now > max(began, connection.last_activity) + _GRACE_SECONDS
+                if is_idle and connection.has_nothing_to_read():
+                    connection.linger()
 
     def _close(self) -> None:
-        for listener in self._listeners:
-            listener.trigger.close()
-        wasyncore.close_all(self._connections, ignore_all=True)
+        if not self._threads.threads:  # one that still runs would write into another file of the trigger's number
+            for listener in self._listeners:
+                listener.trigger.close()
+        wasyncore.close_all(self._dispatchers, ignore_all=True)
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]  # untyped
-    def parse_header(self, header_plus: bytes) -> None:
-        try:
-            super().parse_header(header_plus)
-        except ValueError:  # from a URI or a length that Python can't parse, which waitress doesn't catch
-            raise ParsingError("Bad URI or length") from None
-
-
-class _Task(WSGITask):  # type: ignore[misc]  # untyped
-    """Closes the connection after a response that is sent while the server stops."""
-
-    def start(self) -> None:
-        super().start()
-        if self.channel.server.drains:
-            self.set_close_on_finish()
-
-
-class _ProblemTask(ErrorTask):  # type: ignore[misc]  # untyped
-    """Answers a request that is malformed or too large."""
-
-    def execute(self) -> None:
-        error = self.request.error
-        content = {"type": "about:blank", "title": error.reason, "status": error.code}
-        if error.code in _DETAILS:
-            content["detail"] = _DETAILS[error.code]
-        body = json.dumps(content).encode()
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", PROBLEM))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.channel.lingers = True
-        self.write(body)
-
-
-class _Channel(HTTPChannel):  # type: ignore[misc]  # untyped
-    """A connection. After an error it stays half open: a client that is still sending would not see the response."""
-
-    parser_class = _Parser
-    task_class = _Task
-    error_task_class = _ProblemTask
-    lingers = False
-    _lingers_since: float | None = None
-    _transfer: tuple[object, bool] = (None, False)
-    _transfer_since = 0.0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request is arriving or being worked on, or a response is leaving."""
-        return bool(self.requests or self.request is not None or self.total_outbufs_len or self._lingers_since)
-
-    def is_late(self, now: float) -> bool:
-        """Tell whether the client has used up its time at ``now``, by `time.time`."""
-        if self._lingers_since is not None:
-            return now - self._lingers_since > LINGER_SECONDS
-        if self.requests:
-            return False
-        transfer = self.request, self.total_outbufs_len > 0
-        if transfer != self._transfer:
-            self._transfer, self._transfer_since = transfer, now
-        since = self._transfer_since if self.is_busy else self.last_activity
-        return now - since > float(self.adj.channel_timeout)
-
-    def close_now(self) -> None:
-        """Close the connection without lingering."""
-        self.lingers = False
-        self.handle_close()
-
-    def readable(self) -> bool:
-        return self._lingers_since is not None or super().readable()
-
-    def writable(self) -> bool:
-        return self._lingers_since is None and bool(super().writable())
-
-    def received(self, data: bytes) -> bool:
-        return self._lingers_since is None and bool(super().received(data))
-
-    def handle_close(self) -> None:
-        if self.lingers and self.connected:
-            self.lingers = False
-            self._lingers_since = time.time()
-            try:
-                self.socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                super().handle_close()
-            return
-        super().handle_close()
+def _max_connections() -> int:
+    """Return how many connections there may be: the descriptors are for model files, too."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(CONNECTIONS, descriptors // 2) if descriptors != resource.RLIM_INFINITY else CONNECTIONS
 
 
 class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
-    """A listening socket. It closes connections that have used up their time, or that make room for a new one."""
+    """A listening socket. It closes connections to make room for new ones."""
 
-    channel_class = _Channel
-    drains = False
+    channel_class = Connection
+
+    def __init__(self, shared: Shared, *arguments: Any, **options: Any) -> None:
+        self.shared = shared
+        self._accepts_at = 0.0
+        super().__init__(*arguments, **options)
+        os.set_blocking(self.trigger.trigger, False)
+
+    def readable(self) -> bool:
+        return bool(self.accepting) and time.monotonic() >= self._accepts_at
 
     def handle_accept(self) -> None:
-        if len(self.active_channels) >= CONNECTIONS and (
-            idle := [channel for channel in self.active_channels.values() if not channel.requests]
-        ):
-            min(idle, key=lambda channel: float(channel.last_activity)).close_now()
-        super().handle_accept()
+        if self._is_full and not self._makes_room():
+            self._accept_later()
+            return
+        is_waiting = True  # for the first, the loop has seen it
+        while self._accepts(is_waiting) and not self._is_full:
+            is_waiting = False
 
-    def maintenance(self, now: float) -> None:
-        for channel in list(self.active_channels.values()):
-            if channel.is_late(now):
-                channel.close_now()
+    def refuse_new(self) -> None:
+        """Have the kernel ignore who wants to connect from now on.
+
+        Closing the socket resets connections that are established but not accepted yet: there are none to be after a
+        moment, when those whose handshake has begun are accepted, too.
+        """
+        filters = ctypes.create_string_buffer(_IGNORE_SYN)
+        program = struct.pack("HP", len(_IGNORE_SYN) // 8, ctypes.addressof(filters))
+        with suppress(OSError):  # not every kernel can: then the moment of closing is left
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+    def accept_last(self) -> None:
+        """Accept what waits, and listen no longer."""
+        while self._accepts(is_waiting=True):
+            pass
+        wasyncore.dispatcher.close(self)
+
+    def _accepts(self, is_waiting: bool) -> bool:
+        """Accept a connection, and tell whether there may be more.
+
+        If there is no descriptor for one that is known to wait, another one is closed.
+        """
+        try:
+            accepted = self.accept()
+        except OSError as error:
+            if not is_waiting or error.errno not in _NO_ROOM:
+                return False
+            if not self._makes_room():
+                self._accept_later()
+                return False
+            return True
+        if accepted is None:
+            return False
+        connection, address = accepted
+        try:
+            self.set_socket_options(connection)
+        except OSError:  # the client is gone
+            connection.close()
+        else:
+            Connection(self, connection, self.fix_addr(address), self.adj, map=self._map)
+        return True
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.shared.connections) >= self.shared.max_connections
+
+    def _makes_room(self) -> bool:
+        """Close a connection that nothing is worked on for, first one that is idle; tell whether there was any."""
+        waiting = [each for each in self.shared.connections if not each.requests]
+        if waiting:
+            min(waiting, key=lambda each: (each.is_busy, each.last_activity)).handle_close()
+        return bool(waiting)
+
+    def _accept_later(self) -> None:
+        self._accepts_at = time.monotonic() + _ACCEPT_AGAIN_SECONDS

@@ -74,11 +74,19 @@ def body_type(request: Request, allowed: Sequence[str], limits: Limits) -> str:
 def answer_type(accept: MIMEAccept, offered: Sequence[str], default: str) -> str:
     """Return the offered media type that the client prefers, or the default if it prefers no other.
 
+    Parameters of media types are passed over: the answer has none that a client could choose.
+
     Raises
     ------
     NotAcceptable
         The client accepts none of those offered.
     """
+    accept = MIMEAccept(
+        (range_.partition(";")[0].strip(), quality)
+        for range_, quality in accept
+        # What is no media range says nothing, and to refuse a variant is not to refuse the type.
+        if "/" in range_ and (quality > 0 or ";" not in range_)
+    )
     if not accept or accept.quality(default) == max(quality for _, quality in accept) > 0:
         return default
     names = {name: name for name in offered} | {alias: name for alias, name in _ALIASES.items() if name in offered}

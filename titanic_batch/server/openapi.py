@@ -239,6 +239,7 @@ def _operations(limits: Limits) -> dict[str, Schema]:
     return {
         "home": _get("The page for people", HTML, text),
         "ping": _get("Whether requests can be answered, as MLflow and SageMaker ask", TEXT, {"const": "pong"}, 503),
+        "health": _get("Whether a model is loaded and scores, as MLflow asks", TEXT, {"const": "ok"}, 503),
         "live": _get("Whether the process answers", TEXT, {"const": "live"}),
         "ready": _get("Whether a model is loaded and scores", TEXT, {"const": "ready"}, 503),
         "version": _get("The version of the server", TEXT, text),

@@ -75,6 +75,7 @@ class Handlers:
         """Return all routes. Further paths for ``ready`` and ``invocations`` are added unless they are taken."""
         routes = [
             Route("GET", "/", self.home),
+            Route("GET", "/health", self.health),
             Route("GET", "/health/live", self.live),
             Route("GET", "/health/ready", self.ready),
             Route("GET", "/ping", self.ping),
@@ -98,6 +99,11 @@ class Handlers:
         answer = Response(page.html(CONTRACT, current.model if current else None), mimetype=HTML)
         answer.headers["Content-Security-Policy"] = page.POLICY
         return answer
+
+    def health(self) -> Response:
+        """Answer once a model is loaded, as MLflow asks."""
+        self._served()
+        return Response("ok", mimetype=TEXT)
 
     def live(self) -> Response:
         """Answer as long as the process runs."""

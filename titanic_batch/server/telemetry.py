@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.exposition import choose_encoder
 
 from titanic_batch.errors import TitanicError, TransferError
+from titanic_batch.server.log_writer import LogWriter
 from titanic_batch.server.reloading import ModelHolder
 
 ACCESS_LOG = logging.getLogger("titanic_batch.access")
@@ -25,7 +26,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 class Telemetry:
     """The metrics and the access log of one application."""
 
-    def __init__(self, holder: ModelHolder) -> None:
+    def __init__(self, holder: ModelHolder, log: LogWriter | None = None) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -38,6 +39,11 @@ class Telemetry:
         self._rows = Counter("titanic_rows", "Rows judged", ["outcome"], registry=self._registry)
         self._fits = Counter("titanic_fits", "Models fitted on request", ["outcome"], registry=self._registry)
         self._reloads = Counter("titanic_model_reloads", "Replaced model files", ["outcome"], registry=self._registry)
+        dropped = Counter(
+            "titanic_log_lines_dropped", "Lines of the log that nobody read in time", registry=self._registry
+        )
+        if log is not None:
+            log.on_drop = dropped.inc
         for outcome in ("scored", "rejected"):
             self._rows.labels(outcome)
         for outcome in ("taken", "refused"):
