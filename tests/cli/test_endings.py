@@ -345,3 +345,23 @@ def test_a_library_that_does_not_fit_into_memory_is_no_bug() -> None:
         message = "there is not enough memory: give more, or use fewer --jobs, and try again."
         assert tuple(ending_of(error)) == (74, message)
     assert ending_of(ImportError("install the package again")).code == 1
+
+
+def test_a_stop_that_python_ignores_is_not_reported_and_a_fault_is() -> None:
+    """A signal may arrive within the callback of a weak reference, from which no exception comes out."""
+    program = """
+import signal, sys, weakref
+from titanic_batch.cli import process
+from titanic_batch.writing import stopping
+
+process.on_signals(stopping.ask)
+for act in (lambda _: signal.raise_signal(signal.SIGINT), lambda _: 1 / 0):
+    thing = type("Thing", (), {})()
+    reference = weakref.ref(thing, act)
+    del thing
+print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
+    assert (done.returncode, done.stdout) == (0, "went on\n")
+    assert "ZeroDivisionError" in done.stderr
+    assert "Stopped" not in done.stderr

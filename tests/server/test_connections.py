@@ -37,6 +37,7 @@ class Fake:
     app: Flask = field(default_factory=lambda: Flask(__name__))
     may_go_on: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
+    pings: int = 0
 
     def __post_init__(self) -> None:
         def digest() -> str:
@@ -47,6 +48,9 @@ class Fake:
         self.app.add_url_rule("/digest", view_func=digest, methods=["POST"])
 
     def ping(self) -> str:
+        if request.query_string == b"wait":
+            self.wait()
+        self.pings += 1
         return "pong"
 
     def wait(self) -> str:
@@ -125,6 +129,18 @@ def test_pipelined_requests_are_answered_in_order(address: Address) -> None:
     assert answer.count(b"HTTP/1.1 200 OK") == 400
     places = [answer.index(hashlib.sha256(body).hexdigest().encode()) for body in bodies]
     assert places == sorted(places)
+
+
+def test_pipelined_probes_leave_others_their_turn(address: Address, fake: Fake) -> None:
+    many = 1_000
+    with connected(address, 1, get("/ping?wait") + PING * many) as (greedy,):
+        wait_until_asked(fake, 1)  # the loop waits there
+        with connected(address, 1, PING) as (other,):
+            fake.may_go_on.set()
+            assert other.recv(15) == b"HTTP/1.1 200 OK"
+            assert fake.pings < many / 2
+        greedy.shutdown(socket.SHUT_WR)
+        assert received(greedy).count(b"pong") == many + 1
 
 
 def test_what_is_pipelined_waits_until_the_answer_before_is_read(address: Address, fake: Fake) -> None:

@@ -21,6 +21,7 @@ from titanic_batch.errors import TransferError
 from titanic_batch.reading.limits import start_thread
 from titanic_batch.runs.exit_codes import DONE, INTERNAL_ERROR
 from titanic_batch.writing.publishing import discard_all
+from titanic_batch.writing.stopping import Stopped
 from titanic_batch.writing.streams import trust_only_inherited_descriptors
 
 _GRACE_SECONDS = 1.0
@@ -32,6 +33,16 @@ def on_signals(stop: Callable[[int], object]) -> None:
     """Make SIGINT and SIGTERM call ``stop`` with the exit code of the signal."""
     for number, code in STOPPED_BY.items():
         signal.signal(number, lambda *_, code=code: stop(code))
+    sys.unraisablehook = _report_unraisable
+
+
+def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Report an exception that Python ignores, such as one in a finalizer, unless a signal raised it to stop the run.
+
+    Such a stop is lost, and `leave_if_stopping_takes_long` makes up for it.
+    """
+    if not isinstance(unraisable.exc_value, Stopped):
+        sys.__unraisablehook__(unraisable)
 
 
 def leave_if_stopping_takes_long() -> None:

@@ -183,7 +183,7 @@ class Server:
             # Not if it was closed meanwhile to make room, and the number is another connection's.
             if self._dispatchers.get(descriptor) is dispatchers[descriptor]:
                 wasyncore.readwrite(dispatchers[descriptor], flags)
-        while self._shared.served:
+        for _ in range(len(self._shared.served)):  # those that this adds have their turn after all others
             self._shared.served.popleft().resume()
         now = time.monotonic()
         if now >= self._looks_at:
