@@ -26,6 +26,7 @@ from titanic_batch.server.app import create_app
 from titanic_batch.server.media import Limits
 from titanic_batch.server.refitting import Refitter
 from titanic_batch.server.reloading import ModelHolder
+from titanic_batch.server.turns import Turn
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +224,7 @@ def test_a_reload_does_not_wait_for_a_fit(
 
     monkeypatch.setattr("titanic_batch.server.refitting.fit_and_evaluate", fit_for_long)
     body = (DATA / "train.csv").read_bytes()
-    thread = threading.Thread(target=Refitter("token", 1).fit, args=(holder, "text/csv", body, Limits()))
+    thread = threading.Thread(target=Refitter("token", 1).fit, args=(holder, "text/csv", body, Limits(), Turn()))
     thread.start()
     try:
         assert fits.wait(60)

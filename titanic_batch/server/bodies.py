@@ -28,6 +28,7 @@ from titanic_batch.reading.sources import Source
 from titanic_batch.server.binary_bodies import arrow_body, parquet_body
 from titanic_batch.server.json_rows import Record
 from titanic_batch.server.media import ARROW, CSV, Limits
+from titanic_batch.server.turns import LARGE_BYTES, Turn
 
 _GZIP_ENCODINGS = ("gzip", "x-gzip")
 _COMPRESSED = (
@@ -41,8 +42,8 @@ _OUT_OF_RANGE = 2**64
 _MOST_OTHERS = 1_000  # names that a missing column is compared with
 
 
-def read_body(request: Request, limits: Limits) -> bytes:
-    """Return a request's body, decompressed as its ``Content-Encoding`` says.
+def read_body(request: Request, limits: Limits, turn: Turn) -> bytes:
+    """Return a request's body, decompressed as its ``Content-Encoding`` says. If it is large, it takes its turn.
 
     Raises
     ------
@@ -56,29 +57,34 @@ def read_body(request: Request, limits: Limits) -> bytes:
     body = request.get_data(cache=False)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in _GZIP_ENCODINGS:
-        return _gunzip(body, limits)
+        return _gunzip(body, limits, turn)
     if encoding not in ("identity", ""):
         raise UnsupportedMediaType("a body may be compressed with gzip, and with nothing else.")
     for magic, name, remedy in _COMPRESSED:
         if body.startswith(magic):
             raise BadRequest(f"the body is compressed by {name}, and no header says so: {remedy}.")
+    if len(body) > LARGE_BYTES:
+        turn.take()
     return body
 
 
-def _gunzip(body: bytes, limits: Limits) -> bytes:
-    content = bytearray()
+def _gunzip(body: bytes, limits: Limits, turn: Turn) -> bytes:
+    content, size = io.BytesIO(), 0
     stream, buffer = GzipReader(io.BytesIO(body)), memoryview(bytearray(_UNPACKED_BYTES))
     try:
-        while got := stream.readinto(buffer[: limits.bytes - len(content) + 1]):
-            content += buffer[:got]
-            limits.check_bytes(len(content))
+        while got := stream.readinto(buffer[: limits.bytes - size + 1]):
+            content.write(buffer[:got])
+            size += got
+            limits.check_bytes(size)
+            if size > LARGE_BYTES:
+                turn.take()
     except EOFError:
         raise BadRequest("the body is cut short: its gzip stream has no end.") from None
     except zlib.error as error:
         if is_out_of_memory(error):
             raise MemoryError from None
         raise BadRequest("the body is no gzip stream, or a damaged one.") from None
-    return bytes(content)
+    return content.getvalue()
 
 
 def table_from_body(media_type: str, body: bytes, limits: Limits) -> InputTable:

@@ -41,8 +41,8 @@ TRANSFER_SECONDS = 60.0
 IDLE_SECONDS = 75.0  # longer than load balancers wait, so that they close a connection and not the server
 STOP_SECONDS = 21.0  # Kubernetes kills after 30
 
-_BODIES = 8  # of the largest size, that may be held while they arrive
-_UNSENT_BYTES = 2**26
+_BODIES = 6  # of the largest size, that may be held while they arrive
+_UNSENT_BYTES = 3 * 2**24
 _ACCEPT_AGAIN_SECONDS = 0.2
 _HANDSHAKE_SECONDS = 0.2
 _GRACE_SECONDS = 2.0

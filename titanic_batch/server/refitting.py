@@ -20,7 +20,7 @@ from titanic_batch.server.bodies import table_from_body
 from titanic_batch.server.media import Limits
 from titanic_batch.server.reloading import ModelHolder
 from titanic_batch.server.served_model import judged_blocks, rejects_table
-from titanic_batch.server.turns import turn
+from titanic_batch.server.turns import Turn
 from titanic_batch.writing.publishing import check_creatable
 
 DEFAULT_MARGIN = 0.02
@@ -67,8 +67,10 @@ class Refitter:
         scheme, _, token = authorization.partition(" ")
         return hmac.compare_digest(_digest(token.strip()), self._token) and scheme.lower() == "bearer"
 
-    def fit(self, holder: ModelHolder, media_type: str, body: bytes, limits: Limits) -> Refit:
+    def fit(self, holder: ModelHolder, media_type: str, body: bytes, limits: Limits, turn: Turn) -> Refit:
         """Fit a model on the rows of a CSV or Parquet body, and have the holder save it unless it is worse.
+
+        The body's turn ends when its rows have been read.
 
         Raises
         ------
@@ -84,21 +86,21 @@ class Refitter:
         if not self._running.acquire(blocking=False):
             raise FitIsRunningError
         try:
-            return self._fit(holder, media_type, body, limits)
+            return self._fit(holder, media_type, body, limits, turn)
         finally:
             self._running.release()
 
-    def _fit(self, holder: ModelHolder, media_type: str, body: bytes, limits: Limits) -> Refit:
+    def _fit(self, holder: ModelHolder, media_type: str, body: bytes, limits: Limits, turn: Turn) -> Refit:
         if holder.current is None:
             raise ModelError("there is no model yet to hold a new one against: try again.")
         present = holder.current.model
-        with turn(media_type, len(body)):
-            blocks = judged_blocks(Judge(LABELLED_CONTRACT), table_from_body(media_type, body, limits), limits)
+        blocks = judged_blocks(Judge(LABELLED_CONTRACT), table_from_body(media_type, body, limits), limits)
         rows, rejected = sum(block.count for block in blocks), sum(len(block.rejected) for block in blocks)
         rejects = rejects_table(blocks)
         if rejected:
             return Refit(rows, rejected, rejects)
         frame = frame_of_rows((block.output for block in blocks), LABELLED_CONTRACT)
+        turn.close()
         check_creatable(holder.path)
         model, evaluation = fit_and_evaluate(frame)
         present_accuracy = _accuracy_of(present)

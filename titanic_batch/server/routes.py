@@ -17,6 +17,7 @@ from titanic_batch.server import dialects, page
 from titanic_batch.server.bodies import read_body
 from titanic_batch.server.json_rows import ENVELOPES, JsonRows, json_line_rows, json_rows
 from titanic_batch.server.media import (
+    BINARY,
     CSV,
     HTML,
     JSON,
@@ -36,7 +37,7 @@ from titanic_batch.server.reloading import ModelHolder
 from titanic_batch.server.responses import encode_form_data, encode_json, encode_table, response_of
 from titanic_batch.server.served_model import Outcome, ServedModel
 from titanic_batch.server.telemetry import Telemetry
-from titanic_batch.server.turns import turn
+from titanic_batch.server.turns import Turn
 from titanic_batch.version import __version__
 
 _COLUMNS = tuple(CONTRACT.types)
@@ -156,7 +157,9 @@ class Handlers:
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
         media_type = body_type(request, (CSV, PARQUET), self._limits)
-        refit = self._refitter.fit(self._holder, media_type, read_body(request, self._limits), self._limits)
+        with Turn() as turn:
+            body = self._read_body(media_type, turn)
+            refit = self._refitter.fit(self._holder, media_type, body, self._limits, turn)
         self._telemetry.count_fit(taken=refit.taken)
         if refit.rejected:
             raise RejectedRowsError("no model was fitted", refit.rows, refit.rejected, refit.rejects)
@@ -170,15 +173,18 @@ class Handlers:
 
         A large answer is made while it is sent.
         """
-        body = read_body(request, self._limits)
         with ExitStack() as working:
-            working.enter_context(turn(media_type, len(body)))
-            response = answer(body)
+            response = answer(self._read_body(media_type, working.enter_context(Turn())))
             if response.is_streamed:
                 until_sent = working.pop_all()
                 response.response = _within(until_sent, response.iter_encoded())
                 response.call_on_close(until_sent.close)  # if it isn't even begun
         return response
+
+    def _read_body(self, media_type: str, turn: Turn) -> bytes:
+        if media_type in BINARY:  # whose size says nothing
+            turn.take()
+        return read_body(request, self._limits, turn)
 
     def _predict(self, current: ServedModel, media_type: str, allow_rejects: bool, body: bytes) -> Response:
         rows = json_rows(body, _COLUMNS, self._limits, lists=False) if media_type == JSON else None

@@ -173,12 +173,13 @@ def rejects_table(blocks: Sequence[JudgedBlock]) -> pa.Table:
     found = [(problem, block.first_row) for block in blocks for problem in block.problems]
     pairs = sorted({(problem.column, problem.rule) for problem, _ in found}, key=lambda pair: (pair[0] is None, pair))
     codes = {pair: code for code, pair in enumerate(pairs)}
-    rows = np.concatenate([problem.rows + first_row for problem, first_row in found] or [np.empty(0, np.int64)])
-    of_row = np.concatenate(
-        [np.full(len(problem.rows), codes[problem.column, problem.rule], np.int16) for problem, _ in found]
-        or [np.empty(0, np.int16)]
+    # Sorted in place, as one number for row, column and rule: there may be millions.
+    both = np.concatenate(
+        [(problem.rows + first_row) * len(pairs) + codes[problem.column, problem.rule] for problem, first_row in found]
+        or [np.empty(0, np.int64)]
     )
-    order = np.lexsort((of_row, rows))
+    both.sort()
+    rows, of_row = np.divmod(both, max(len(pairs), 1), dtype=np.int64)
     texts = [pa.array(list(text), pa.string()).dictionary_encode() for text in zip(*pairs, strict=True)] or _NO_TEXTS
-    taken = pa.array(of_row[order])
-    return pa.table([rows[order], *(text.take(taken) for text in texts)], names=["row", "column", "rule"])
+    taken = pa.array(of_row.astype(np.int16))
+    return pa.table([rows, *(text.take(taken) for text in texts)], names=["row", "column", "rule"])

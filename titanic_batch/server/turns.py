@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from titanic_batch.reading.limits import give_memory_back
-from titanic_batch.server.media import BINARY
 
 LARGE_BYTES = 2**20
 
 _TURN = threading.Lock()  # of the whole process, since its memory is
 
 
-@contextmanager
-def turn(media_type: str, size: int) -> Iterator[None]:
-    """Wait until no other body is worked on that may take much memory, if one of this type and size, in bytes, may."""
-    if size <= LARGE_BYTES and media_type not in BINARY:
-        yield
-        return
-    with _TURN:
-        try:
-            yield
-        finally:
+class Turn:
+    """The turn of a body, which ends when this is closed or left, in the thread that took it."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+
+    def take(self) -> None:
+        """Wait until it is the body's turn, if it was not already."""
+        if not self._is_taken:
+            _TURN.acquire()
+            self._is_taken = True
+
+    def close(self) -> None:
+        """End the turn, if it was taken."""
+        if self._is_taken:
             give_memory_back()
+            self._is_taken = False
+            _TURN.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
