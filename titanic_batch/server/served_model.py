@@ -137,7 +137,7 @@ class ServedModel:
     def _score_rows(self, rows: Sequence[Row]) -> Outcome:
         scores = self._row_scorer.score(rows) if rows else []
         predictions = [(row[self._key], score) for row, score in zip(rows, scores, strict=True)]
-        return Outcome(len(rows), 0, Predictions(self._schema, predictions), rejects_table([]))
+        return Outcome(len(rows), 0, Predictions(self._schema, predictions), _NO_REJECTS)
 
     def _score_table(self, table: InputTable, limits: Limits) -> Outcome:
         blocks = judged_blocks(
@@ -183,3 +183,6 @@ def rejects_table(blocks: Sequence[JudgedBlock]) -> pa.Table:
     texts = [pa.array(list(text), pa.string()).dictionary_encode() for text in zip(*pairs, strict=True)] or _NO_TEXTS
     taken = pa.array(of_row.astype(np.int16))
     return pa.table([rows, *(text.take(taken) for text in texts)], names=["row", "column", "rule"])
+
+
+_NO_REJECTS = rejects_table([])
