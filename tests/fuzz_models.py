@@ -302,7 +302,8 @@ def saved(array: NDArray[Any]) -> bytes:
 
 def examine(content: bytes, folder: Path, _: int) -> str:
     """Inspect a file, load it and score with it, and return how that ended; raise if it is not as it must be."""
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()  # by what imported this
+    resource.setrlimit(resource.RLIMIT_AS, (taken + ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))
     path = folder / "model.skops"
     path.write_bytes(content)
     try:

@@ -57,13 +57,14 @@ class JsonReader:
 
     def value(self) -> Any:
         """Read any value, and return it as Python objects."""
-        if self.peek() == '"' and self._is_cut:
-            return self._long_text()
+        start = self.peek()
         try:
             value, end = _DECODER.raw_decode(self._window, self._at)
         except (ValueError, RecursionError):
+            if start == '"' and self._is_cut:
+                return self._long_text()
             raise self._error() from None
-        if end == len(self._window) and self._is_cut:
+        if end == len(self._window) and self._is_cut and start != '"':
             raise self._error()
         self._at = end
         return value
