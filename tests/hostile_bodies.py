@@ -222,6 +222,7 @@ def _json_bodies() -> list[HostileBody]:
         ),
         body("JSON: an id with a long exponent", partial(_record, "1e999999999999999999", "PassengerId"), _REJECTED),
         body("JSON: an age that rounds to infinity", partial(_record, "-1e400", "Age"), _REJECTED),
+        HostileBody("JSON Lines: blanks", JSON_LINES, lambda: b" " * LIMIT, _READ, "/invocations"),
         body("JSON: a long name", partial(_repeated, b'[{"', b"a", b'":1}]'), _REFUSED_OR_REJECTED),
         body("JSON: a long cabin", partial(_repeated, _record('"')[:-1], b"C", b'"}'), _REJECTED),
         body("JSON: a split of a million columns", partial(_split, _MILLION), _READ_OR_REFUSED, "/invocations"),

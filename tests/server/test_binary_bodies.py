@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.passengers import COLUMNS, csv_bytes, many, parquet_bytes, passengers, typed
 from tests.server.exchange import GZIP, arrow_bytes, post, problem, status, table_of
 from titanic_batch.models.model import Model
+from titanic_batch.server import binary_bodies
 from titanic_batch.server.app import create_app
 from titanic_batch.server.media import ARROW, CSV, PARQUET, Limits
 from titanic_batch.server.refitting import Refitter
@@ -90,6 +91,16 @@ def test_parts_of_a_body_are_read_as_one(client: FlaskClient) -> None:
     assert grouped.equals(table_of(post(client, parquet_bytes(table), PARQUET).data, PARQUET))
     twice = pa.concat_tables([table.slice(0, 400), table.slice(0, 400)])
     assert status(client, arrow_bytes(twice), ARROW) == 409
+
+
+def test_batches_are_bounded(small_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = create_app(small_model, Limits(binary=True)).test_client()
+    body = arrow_bytes(many(40), batch_rows=1)
+    assert status(client, body, ARROW) == 200
+    for name in ("MAX_BATCHES", "_DICTIONARY_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(binary_bodies, name, 39)
+            assert "in fewer" in problem(post(client, body, ARROW), 413)["detail"]
 
 
 def test_a_description_of_columns_that_is_too_long_is_refused(small_model: Model) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-BOOLEANS, BYTE, INTEGERS, DOUBLE, BINARY, LISTS, STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 12
+BOOLEANS, BYTE, DOUBLE, BINARY, LISTS, STRUCT = (1, 2), 3, 7, 8, (9, 10), 12
+I16, I32, I64 = INTEGERS = (4, 5, 6)
 _MAX_DEPTH = 16  # of structs; those of Parquet are seven deep at most
 _MAX_SHIFT = 70  # of ten bytes, the most that 64 bits take
 
@@ -24,10 +25,19 @@ class CompactReader:
         self.at = at
 
     def fields(self) -> Iterator[tuple[int, int]]:
-        """Yield the number and the kind of each field of a struct, whose value is to be read or skipped."""
-        number = 0
+        """Yield the number and the kind of each field of a struct, whose value is to be read or skipped.
+
+        Raises
+        ------
+        ValueError
+            A field occurs twice: readers differ in which of them they take.
+        """
+        number, seen = 0, set[int]()
         while header := self._byte():
             number = number + (header >> 4) if header >> 4 else self.integer()
+            if number in seen:
+                raise ValueError("a field twice")
+            seen.add(number)
             yield number, header & 0xF
 
     def integer(self) -> int:
@@ -65,8 +75,11 @@ class CompactReader:
                 self.skip(inner, depth + 1)
         elif kind in LISTS:
             count, inner = self.list_header()
-            for _ in range(count):
-                self.skip(BYTE if inner in BOOLEANS else inner, depth + 1)
+            if inner in (*BOOLEANS, BYTE, DOUBLE):
+                self.at += count * (8 if inner == DOUBLE else 1)
+            else:
+                for _ in range(count):
+                    self.skip(inner, depth + 1)
         elif kind in (BYTE, DOUBLE):
             self.at += 1 if kind == BYTE else 8
         elif kind not in BOOLEANS:  # their value is in the header of the field

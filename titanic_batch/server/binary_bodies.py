@@ -30,6 +30,8 @@ from titanic_batch.reading.sources import Source
 from titanic_batch.server.media import Limits
 
 BLOCK_ROWS = 2**16
+MAX_BATCHES = 10_000
+_DICTIONARY_BYTES = 2**29
 _PLAIN_BYTES = 2**26  # of values that are read at once without dictionaries
 _MAX_FOOTER_BYTES = 2**19  # which take up to two hundred times as much when Arrow has read them
 _MAX_SCHEMA_BYTES = 2**21
@@ -75,7 +77,7 @@ class BinaryBody(InputTable):
         Raises
         ------
         RequestEntityTooLarge
-            It exceeds the limits.
+            It exceeds the limits, or has too many batches.
         UnsupportedMediaType
             It is an Arrow stream whose buffers are compressed.
         """
@@ -157,12 +159,24 @@ def _arrow_parts(body: bytes, names: Sequence[str], wanted: Sequence[str]) -> It
                     "the buffers of an Arrow stream are not to be compressed; the body may be, by gzip."
                 )
         options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in wanted])
+        dictionary_bytes = 0
         with pa.ipc.open_stream(body, options=options) as stream:
-            for batch in stream:
+            for number, batch in enumerate(stream):
+                # Each batch has its dictionaries looked at anew.
+                dictionary_bytes += sum(map(_dictionary_size, batch.columns))
+                if number == MAX_BATCHES or dictionary_bytes > _DICTIONARY_BYTES:
+                    raise RequestEntityTooLarge("the body has too many batches: send it in fewer.")
                 batch.validate(full=True)
                 yield pa.Table.from_batches([batch]).select(wanted)
     except (OSError, pa.ArrowException, UnicodeDecodeError, struct.error):
         raise DataError(_NO_STREAM) from None
+
+
+def _dictionary_size(values: pa.Array) -> int:
+    """Return how many bytes a column's dictionary takes, from buffers that were not looked at."""
+    if not pa.types.is_dictionary(values.type):
+        return 0
+    return sum(buffer.size for buffer in values.dictionary.buffers() if buffer is not None)
 
 
 def _unpacked_size(column: pa.ChunkedArray) -> int:

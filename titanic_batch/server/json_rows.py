@@ -23,9 +23,9 @@ from titanic_batch.server.media import Limits
 Record = Mapping[str, Any]
 """A row: its values by column name. What was nested is text."""
 
-_LINE = re.compile(r"[^\r\n]*[^ \t\r\n][^\r\n]*")
+_LINE = re.compile(r"[^\r\n]+")
 _SMALL = 2**14  # characters; an object that is not longer is read in one step, which is faster
-_NO_ROWS = "a row is to be an object of columns and values, and rows a list of such objects."
+_NO_ROWS = "a row must be an object of columns and values, and rows a list of such objects."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,12 @@ def decoded(body: bytes) -> str:
 
 
 def _of_lines(text: str, columns: Sequence[str], limits: Limits) -> Iterator[Record]:
-    for number, line in enumerate(_LINE.finditer(text), 1):
+    lines = (line[0] for line in _LINE.finditer(text) if line[0].strip(" \t"))
+    for number, line in enumerate(lines, 1):
         limits.check_rows(number)  # a line may be an envelope without rows
-        reader = JsonReader(line[0])
+        reader = JsonReader(line)
         if reader.peek() == "{":
-            yield from _of_object(reader, columns, limits, len(line[0])).records
+            yield from _of_object(reader, columns, limits, len(line)).records
         else:
             names = columns if reader.peek() == "[" else None
             yield _record(reader.row(), names)
@@ -131,7 +132,7 @@ def _of_envelope(
     yield from _ENVELOPES[name](reader, columns, limits)
     for other in members:
         if other in _ENVELOPES:
-            raise BadRequest(f"the body is to be an object with exactly one of {ENVELOPES}.")
+            raise BadRequest(f"the body must be an object with exactly one of {ENVELOPES}.")
         _skip(reader, limits)
 
 
@@ -178,22 +179,22 @@ def _split(reader: JsonReader, _: Sequence[str], limits: Limits) -> Iterator[Rec
             elif name != "columns":
                 _skip(reader, limits)
     if names is None or data is None:
-        raise BadRequest("dataframe_split is to be an object with columns and data.")
+        raise BadRequest("dataframe_split must be an object with columns and data.")
     if data >= 0:
         yield from _rows_of_lists(reader.from_place(data), names)
 
 
 def _column_names(value: Any) -> Sequence[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise BadRequest("the columns of dataframe_split are to be a list of names.")
+        raise BadRequest("the columns of dataframe_split must be a list of names.")
     if len(set(value)) < len(value):
-        raise BadRequest("the columns of dataframe_split are to be named once each.")
+        raise BadRequest("the columns of dataframe_split must be named once each.")
     return value
 
 
 def _rows_of_lists(reader: JsonReader, names: Sequence[str]) -> Iterator[Record]:
     if reader.peek() != "[":
-        raise BadRequest(f"rows are to be lists of {len(names)} values.")
+        raise BadRequest(f"rows must be lists of {len(names)} values.")
     for _ in reader.elements():
         yield _record(reader.row(), names)
 
@@ -216,7 +217,7 @@ def _inputs(reader: JsonReader, columns: Sequence[str], limits: Limits) -> Itera
         lists.append(values if name in columns else repeat(None, count))
         lengths.add(count)
     if len(lengths) > 1:
-        raise BadRequest("the columns of inputs are to have the same number of values.")
+        raise BadRequest("the columns of inputs must have the same number of values.")
     for row in zip(*lists, strict=True):
         yield dict(zip(names, row, strict=True))
 
@@ -225,7 +226,7 @@ def _record(value: Any, names: Sequence[str] | None = None) -> Record:
     """Return a row that is an object, or, if ``names`` are given, a list of their values."""
     if names is not None:
         if not isinstance(value, list) or len(value) != len(names):
-            raise BadRequest(f"rows are to be lists of {len(names)} values.")
+            raise BadRequest(f"rows must be lists of {len(names)} values.")
         return dict(zip(names, map(_flat, value), strict=True))
     if not isinstance(value, dict):
         raise BadRequest(_NO_ROWS)

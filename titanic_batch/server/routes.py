@@ -216,7 +216,7 @@ class Handlers:
 
     def _invoke_rows(self, current: ServedModel, media_type: str, rows: JsonRows) -> Response:
         if rows.kind == "row":
-            raise BadRequest(f"the body is to be a list of rows, or an object with exactly one of {ENVELOPES}.")
+            raise BadRequest(f"the body must be a list of rows, or an object with exactly one of {ENVELOPES}.")
         wanted = answer_type(request.accept_mimetypes, dialects.BODIES, media_type)
         outcome = current.score_json(rows, self._limits)
         self._settle(outcome)

@@ -27,9 +27,11 @@ class Turn:
     def close(self) -> None:
         """End the turn, if it was taken."""
         if self._is_taken:
-            give_memory_back()
-            self._is_taken = False
-            _TURN.release()
+            try:
+                give_memory_back()
+            finally:
+                self._is_taken = False
+                _TURN.release()
 
     def __enter__(self) -> Self:
         return self
