@@ -93,6 +93,13 @@ def test_parts_of_a_body_are_read_as_one(client: FlaskClient) -> None:
     assert status(client, arrow_bytes(twice), ARROW) == 409
 
 
+def test_a_schema_that_denies_nulls_does_not_count(client: FlaskClient) -> None:
+    table = many(100)
+    assert table["Age"].null_count
+    body = arrow_bytes(pa.table(table.columns, schema=pa.schema([each.with_nullable(False) for each in table.schema])))
+    assert post(client, body, ARROW).data == post(client, arrow_bytes(table), ARROW).data
+
+
 def test_batches_are_bounded(small_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     client = create_app(small_model, Limits(binary=True)).test_client()
     body = arrow_bytes(many(40), batch_rows=1)

@@ -167,7 +167,8 @@ def _arrow_parts(body: bytes, names: Sequence[str], wanted: Sequence[str]) -> It
                 if number == MAX_BATCHES or dictionary_bytes > _DICTIONARY_BYTES:
                     raise RequestEntityTooLarge("the body has too many batches: send it in fewer.")
                 batch.validate(full=True)
-                yield pa.Table.from_batches([batch]).select(wanted)
+                # Without its schema, which may say that there are no nulls where there are.
+                yield pa.table([batch.column(name) for name in wanted], names=list(wanted))
     except (OSError, pa.ArrowException, UnicodeDecodeError, struct.error):
         raise DataError(_NO_STREAM) from None
 
