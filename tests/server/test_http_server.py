@@ -401,7 +401,7 @@ def test_a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end(tmp_path:
 def test_a_stop_lets_requests_finish(tmp_path: Path, model_file: Path) -> None:
     body = parquet_bytes(many(200_000))
     media_type = "application/vnd.apache.parquet"
-    with command(tmp_path, "-m", model_file) as address:
+    with command(tmp_path, "-m", model_file, "--accept-binary") as address:
         assert address.process is not None
         statuses: list[int] = []
 
