@@ -43,7 +43,7 @@ class Fake:
         def digest() -> str:
             return hashlib.sha256(request.get_data()).hexdigest()
 
-        for rule in (self.ping, self.wait, self.text, self.noise, self.pieces, self.fault):
+        for rule in (self.ping, self.wait, self.text, self.noise, self.pieces, self.fault, self.broken):
             self.app.add_url_rule(f"/{rule.__name__}", view_func=rule)
         self.app.add_url_rule("/digest", view_func=digest, methods=["POST"])
 
@@ -75,6 +75,13 @@ class Fake:
         def pieces() -> Iterator[bytes]:
             yield bytes(length)
             raise ValueError("SECRET")
+
+        return Response(pieces())
+
+    def broken(self) -> Response:
+        def pieces() -> Iterator[bytes]:
+            yield bytes(2**20)
+            raise OSError("SECRET")
 
         return Response(pieces())
 
@@ -154,7 +161,7 @@ def test_what_is_pipelined_waits_until_the_answer_before_is_read(address: Addres
 
 
 def test_uploads_beyond_the_budget_wait_and_are_all_answered(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_BODIES", 1)
+    monkeypatch.setattr(http_server, "_ARRIVING_BODIES", 1)
     bodies = [bytes([number]) * (12 * 2**20) for number in range(6)]
     answers: dict[int, bytes] = {}
     with running(fake.app) as address:
@@ -173,7 +180,7 @@ def test_uploads_beyond_the_budget_wait_and_are_all_answered(fake: Fake, monkeyp
 
 
 def test_stalled_uploads_give_way_to_others(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_BODIES", 1)
+    monkeypatch.setattr(http_server, "_ARRIVING_BODIES", 1)
     monkeypatch.setattr(connections, "STALLED_SECONDS", 0.5)
     body = bytes(12 * 2**20)
     with running(fake.app) as address, connected(address, 3, post(body)[:-1]) as stalled:
@@ -233,7 +240,7 @@ def test_an_old_client_gets_pieces_until_the_end_of_the_connection(address: Addr
 
 
 def test_the_client_that_is_stuck_for_longest_is_given_up(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_UNSENT_BYTES", 2 * len(NOISE))
+    monkeypatch.setattr(http_server, "_UNSENT_BODIES", 2)
     with running(fake.app) as address, connected(address, 6) as clients:
         for count, client in enumerate(clients, start=1):
             client.sendall(get("/noise"))
@@ -260,7 +267,58 @@ def test_an_answer_that_fails_is_an_error_or_has_no_end(
     assert "SECRET" not in caplog.text
 
 
+def test_an_answer_that_cannot_be_read_from_a_disk_is_a_fault(
+    address: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(address, 1, get("/broken")) as (connection,):
+        assert body_of(received(connection)) == b"%X\r\n%s\r\n" % (2**20, bytes(2**20))
+    assert "a fault in an answer: OSError" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def fail(*_: object) -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("place", ["log_fault", "ProblemTask.service"])
+def test_a_fault_in_answering_a_fault_ends_the_connection(
+    address: Address, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr(f"titanic_batch.server.connections.{place}", fail)
+    with connected(address, 1, get("/fault?after=4")) as (connection,):
+        received(connection)
+    assert address.ask("/ping").body == b"pong"
+
+
+@pytest.mark.parametrize("place", ["readable", "writable", "resume", "is_late", "received", "handle_write"])
+def test_a_fault_in_one_connection_does_not_end_the_server(
+    address: Address, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(connections.Connection, place, fail)
+        with connected(address, 1, b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as (connection,):
+            received(connection)
+    assert "a fault in a connection: MemoryError" in caplog.text
+    assert address.ask("/ping").body == b"pong"
+
+
 # Time
+
+
+@pytest.mark.slow
+def test_each_answer_on_a_connection_has_its_own_time(fake: Fake) -> None:
+    with running(fake.app, transfer_seconds=2.5) as address, connected(address, 1) as (connection,):
+        for _ in range(3):
+            connection.sendall(get("/noise"))
+            time.sleep(1.6)  # while it leaves
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(1)
+            left = len(NOISE)
+            while left:
+                piece = connection.recv(min(left, 2**16))
+                assert piece, "it is cut off"
+                left -= len(piece)
 
 
 def test_an_idle_connection_is_kept_for_a_while(fake: Fake) -> None:

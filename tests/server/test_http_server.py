@@ -23,6 +23,7 @@ from typer.testing import Result
 
 from tests.passengers import csv_bytes, many, parquet_bytes, passengers
 from tests.serving import Address, command, connected, problem_in, received, running
+from titanic_batch.errors import TransferError
 from titanic_batch.models.model import Model
 from titanic_batch.server import connections, http_server
 from titanic_batch.server.app import create_app
@@ -126,6 +127,32 @@ def test_idle_connections_are_closed_when_there_are_too_many(
     monkeypatch.setattr(http_server, "CONNECTIONS", 20)
     with running(create_app(small_model)) as address, connected(address, 60, b"POST"):
         assert is_answered(address)
+
+
+@pytest.mark.parametrize("place", ["_Listener.set_socket_options", "Connection.__init__", "Connection.add_channel"])
+def test_a_fault_in_accepting_does_not_end_the_server(
+    address: Address, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"titanic_batch.server.http_server.{place}", fail)
+        with connected(address) as (connection,):
+            assert received(connection) == b""
+    assert is_answered(address)
+    assert "a fault in accepting a connection: MemoryError" in caplog.text
+    assert is_answered(address)
+
+
+def test_too_few_threads_are_reported(small_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = Server(create_app(small_model), "127.0.0.1", 0, Limits().bytes)
+    monkeypatch.setattr("_thread.start_new_thread", fail)
+    with pytest.raises(TransferError, match="no thread can be started"):
+        server.run()
 
 
 def test_probes_alone_are_answered_when_there_are_too_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +401,7 @@ def test_a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end(tmp_path:
 def test_a_stop_lets_requests_finish(tmp_path: Path, model_file: Path) -> None:
     body = parquet_bytes(many(200_000))
     media_type = "application/vnd.apache.parquet"
-    with command(tmp_path, "-m", model_file) as address:
+    with command(tmp_path, "-m", model_file, "--accept-binary") as address:
         assert address.process is not None
         statuses: list[int] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -10,6 +11,7 @@ from contextlib import suppress
 
 import pytest
 
+from titanic_batch.cli.console import JsonFormatter
 from titanic_batch.server.log_writer import WAITING_LINES, LogWriter
 
 
@@ -64,6 +66,19 @@ def test_lines_are_dropped_and_counted_while_nobody_reads(pipe: tuple[int, int])
     reading.join()
     assert len(found) + len(dropped) == 2 * WAITING_LINES
     assert found == sorted(found)
+
+
+def test_a_line_of_json_may_hold_several_lines(pipe: tuple[int, int]) -> None:
+    writer = LogWriter(pipe[1])
+    writer.setFormatter(JsonFormatter(as_they_are=logging.getLogger("access")))
+    writer.handle(logging.makeLogRecord({"msg": "titanic: a fault in\n  two lines", "levelname": "ERROR"}))
+    writer.handle(logging.makeLogRecord({"msg": '{"route": "/ping"}', "name": "access"}))
+    writer.close()
+    os.close(pipe[1])
+    fault, access = map(json.loads, lines_in(pipe[0]))
+    assert fault["level"] == "error"
+    assert fault["message"] == "a fault in\n  two lines"
+    assert access == {"route": "/ping"}
 
 
 def test_a_reader_who_is_gone_does_no_harm(pipe: tuple[int, int]) -> None:

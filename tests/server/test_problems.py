@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from tests.passengers import csv_bytes, passengers
 from tests.server.exchange import post, problem
+from titanic_batch.errors import ModelError
 
 
 def test_rejected_rows_are_reported_without_their_values(client: FlaskClient) -> None:
@@ -81,3 +82,15 @@ def test_a_fault_is_logged_without_its_message(
     assert "a fault in POST /predict: RuntimeError" in caplog.text
     assert "test_problems.py" in caplog.text
     assert "SECRET" not in caplog.text
+
+
+def test_why_a_model_cannot_be_used_is_logged_and_not_answered(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> Any:
+        raise ModelError("the model /models/model.skops is damaged: fit it again.")
+
+    monkeypatch.setattr("titanic_batch.scoring.scorer.Scorer.score", fail)
+    found = problem(post(client, csv_bytes(passengers(100))), 503)
+    assert found["detail"] == "the model can't be read or written where it is: the server's log tells why."
+    assert "titanic: the model /models/model.skops is damaged: fit it again." in caplog.messages

@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_read_at_the_moment_is_tried_again(
     assert "titanic_model_file_refused 1.0" in told
     assert [record.getMessage() for record in caplog.records] == [
         "titanic: the model file was replaced by one that can't be loaded at the moment, and is tried again: "
-        "the model before it serves on."
+        f"the model before it serves on. Reason: the model {path} can't be read (Too many open files): try again."
     ]
     holder.poll()
     assert digest(holder) == Model.load(other_file).sha256

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from tests.passengers import csv_bytes, passengers
+from tests.passengers import csv_bytes, many, parquet_bytes, passengers
 from tests.server.exchange import post
 from tests.serving import command
+from titanic_batch.server.media import JSON, PARQUET
 
 BODY = csv_bytes(passengers(1))
 
@@ -44,6 +46,22 @@ def test_metrics_are_in_the_format_that_is_accepted(client: FlaskClient, accept:
     assert answer.get_data(as_text=True).endswith("# EOF\n") == (accept == "application/openmetrics-text")
 
 
+def test_an_answer_that_is_made_while_it_is_sent_is_counted_once_it_is(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "titanic_batch.access")
+    answer = post(client, parquet_bytes(many(100_000)), PARQUET, Accept=JSON)
+    assert answer.is_streamed
+    assert caplog.messages == []
+    content = answer.get_data()
+    answer.close()
+    (line,) = map(json.loads, caplog.messages)
+    assert line["bytes_sent"] == len(content) > 2**22
+    assert line["status"] == 200
+    lines = client.get("/metrics").get_data(as_text=True).splitlines()
+    assert 'titanic_http_request_seconds_count{route="/predict"} 1.0' in lines
+
+
 @pytest.mark.slow
 def test_the_access_log_reports_requests_and_none_of_their_content(tmp_path: Path, model_file: Path) -> None:
     secret = csv_bytes(passengers(1)).replace(b"C85", b"CSECRET").replace(b"\n1,", b"\n7654321,")
@@ -63,6 +81,25 @@ def test_the_access_log_reports_requests_and_none_of_their_content(tmp_path: Pat
     assert all(line.keys() == keys for line in lines)
     assert "SECRET" not in logged
     assert "7654321" not in logged
+
+
+@pytest.mark.slow
+def test_every_line_of_a_log_of_json_is_an_object(tmp_path: Path, model_file: Path) -> None:
+    model = tmp_path / "model.skops"
+    model.write_bytes(model_file.read_bytes())
+    with command(tmp_path, "-m", model, "--access-log", "--log-format", "json") as address:
+        model.write_bytes(b"broken")
+        while b"titanic_model_file_refused 1.0" not in address.ask("/metrics").body:
+            time.sleep(0.1)
+        assert address.process is not None
+        address.process.terminate()
+        _, logged = address.process.communicate(timeout=30)
+    lines = [json.loads(line) for line in logged.splitlines()]
+    said = [line for line in lines if "route" not in line]
+    assert [line["level"] for line in said] == ["info", "warning"]
+    assert all(line.keys() == {"time", "level", "command", "message"} for line in said)
+    assert said[1]["message"].startswith("the model file was replaced by one that can't be used: ")
+    assert f"{model} is no model" in said[1]["message"]
 
 
 @pytest.mark.slow

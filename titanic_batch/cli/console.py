@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -35,17 +36,38 @@ class Log:
 
 def say(message: str, level: str = "info", **more: object) -> None:
     """Print a message on stderr, as one line. ``more`` is only printed as JSON."""
-    if Log.format == "json":
-        time_of_day = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = {"time": time_of_day, "level": level, "command": Log.command, "message": message, **more}
-        line = json.dumps(entry)
-    else:
-        line = f"titanic: {message}"
+    line = _json_line(message, level, **more) if Log.format == "json" else f"titanic: {message}"
     try:
         print(one_line(line), file=sys.stderr, flush=True)
     except OSError:  # nobody can read it, and that is no reason to fail
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats what is logged as `say` prints messages as JSON, but for lines that are JSON already.
+
+    Parameters
+    ----------
+    as_they_are
+        The logger of these lines.
+    """
+
+    def __init__(self, as_they_are: logging.Logger) -> None:
+        super().__init__()
+        self._as_they_are = as_they_are.name
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line."""
+        message = super().format(record)
+        if record.name == self._as_they_are:
+            return message
+        return _json_line(message.removeprefix("titanic: "), record.levelname.lower())
+
+
+def _json_line(message: str, level: str, **more: object) -> str:
+    time_of_day = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": time_of_day, "level": level, "command": Log.command, "message": message, **more})
 
 
 def announce(model: Model) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from titanic_batch.cli.console import announce, say
+from titanic_batch.cli.console import JsonFormatter, announce, say
 from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
 from titanic_batch.cli.process import end_at_once, on_signals
 from titanic_batch.errors import InputError, TransferError, UsageError, reason_of
@@ -69,6 +69,7 @@ def serve(
     from titanic_batch.server.media import Limits
     from titanic_batch.server.refitting import Refitter
     from titanic_batch.server.reloading import ModelHolder
+    from titanic_batch.server.telemetry import ACCESS_LOG
 
     if allow_fit and model_sha256 is not None:
         raise UsageError("--allow-fit writes another model than --model-sha256 pins: leave one of them out.")
@@ -77,11 +78,13 @@ def serve(
     holder = ModelHolder(model, model_sha256)
     health_route, predict_route = _route("AIP_HEALTH_ROUTE"), _route("AIP_PREDICT_ROUTE")
     log = LogWriter()
+    if log_format == "json":
+        log.setFormatter(JsonFormatter(as_they_are=ACCESS_LOG))
     app = web.create_app(holder, limits, refitter, health_route, predict_route, log)
     server = Server(app, host, port, limits.bytes, probes=web.probes(app), idle_seconds=keep_alive)
     logging.getLogger().addHandler(log)
     if access_log:
-        logging.getLogger("titanic_batch.access").setLevel(logging.INFO)
+        ACCESS_LOG.setLevel(logging.INFO)
     on_signals(lambda _: _stop(server))
 
     def on_load(model: Model) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO
 
@@ -12,6 +11,7 @@ from flask import Flask, Request, Response, g, request
 from werkzeug.utils import cached_property
 
 from titanic_batch.models.model import Model
+from titanic_batch.reading.limits import start_thread
 from titanic_batch.server.buffers import Body
 from titanic_batch.server.http_server import Server
 from titanic_batch.server.log_writer import LogWriter
@@ -81,7 +81,7 @@ def serve(server: Server, holder: ModelHolder, on_load: Callable[[Model], None])
     Raises
     ------
     ModelError, TransferError
-        The model can't be loaded.
+        The model can't be loaded, or there can't be enough threads.
     """
     failures: list[Exception] = []
 
@@ -94,10 +94,11 @@ def serve(server: Server, holder: ModelHolder, on_load: Callable[[Model], None])
         else:
             holder.watch()
 
-    thread = threading.Thread(target=load_and_watch, daemon=True)
-    thread.start()
-    server.run()
-    holder.close()
+    start_thread(load_and_watch)
+    try:
+        server.run()
+    finally:
+        holder.close()
     if failures:
         raise failures[0]
 
@@ -120,12 +121,29 @@ def _finish(telemetry: Telemetry, answer: Response) -> Response:
     answer.headers.setdefault("Content-Security-Policy", _POLICY)
     answer.headers.setdefault("X-Content-Type-Options", "nosniff")
     answer.headers.setdefault("Cache-Control", "no-store")
-    telemetry.count_request(
-        request.method if request.url_rule else "-",
-        request.url_rule.rule if request.url_rule else "-",
-        answer.status_code,
-        time.perf_counter() - g.started,
-        request.content_length or 0,
-        answer.content_length or 0,
-    )
+    method, route = (request.method, request.url_rule.rule) if request.url_rule else ("-", "-")
+    status, started, received = answer.status_code, g.started, request.content_length or 0
+
+    def count(sent: int) -> None:
+        telemetry.count_request(method, route, status, time.perf_counter() - started, received, sent)
+
+    if answer.is_streamed and not answer.direct_passthrough:
+        _count_when_sent(answer, count)
+    else:
+        count(answer.content_length or 0)
     return answer
+
+
+def _count_when_sent(answer: Response, count: Callable[[int], None]) -> None:
+    """Call ``count`` with the number of bytes of an answer that is made while it is sent, once it is or fails."""
+    sent = 0
+    pieces = answer.iter_encoded()
+
+    def counted() -> Iterator[bytes]:
+        nonlocal sent
+        for piece in pieces:
+            sent += len(piece)
+            yield piece
+
+    answer.response = counted()
+    answer.call_on_close(lambda: count(sent))

@@ -1,13 +1,15 @@
 """What connections hold in memory, and how much of it all of them may hold together.
 
 Nothing is written to temporary files. Bodies that arrive share a budget: beyond it, clients wait in their kernels.
-Answers that clients are slow to read share another: beyond it, the client that has been stuck for longest is given up.
+Answers that clients are slow to read share another: beyond it, the client that has been stuck for longest is given up,
+even if it has not been stuck for long once twice as much is held.
 """
 
 from __future__ import annotations
 
 import io
 import threading
+import time
 import zlib
 from collections import deque
 from typing import Protocol
@@ -15,6 +17,7 @@ from typing import Protocol
 PIECE_BYTES = 2**16
 _PLAIN_BYTES = 2**20
 _SMALL_BODY_BYTES = 2**16
+_PATIENCE_SECONDS = 1.0
 
 
 class Body(io.BytesIO):
@@ -110,11 +113,18 @@ class Unsent:
                 self._sizes[holder] = size
 
     def to_give_up(self) -> Slow | None:
-        """Return the connection whose client has been stuck for longest, if more is held than the budget allows."""
+        """Return the connection whose client has been stuck for longest, if more is held than the budget allows.
+
+        None is given up that got on a moment ago, unless twice as much as the budget is held.
+        """
         with self._lock:
             if self._total <= self._budget:
                 return None
-            return min(self._sizes, key=lambda holder: holder.progressed_at)
+            stuck = min(self._sizes, key=lambda holder: holder.progressed_at)
+            is_patient = self._total <= 2 * self._budget
+            if is_patient and time.monotonic() - stuck.progressed_at < _PATIENCE_SECONDS:
+                return None
+            return stuck
 
 
 class Outbox:

@@ -70,21 +70,27 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
     request: HttpRequest | None
     requests: list[HttpRequest]  # the one that is being answered, if any
     total_outbufs_len: int
+    _fileno: int | None = None
     _active_since = 0.0
     progressed_at = 0.0  # in receiving what is unsent
     _unparsed = b""
     _has_pushed = False  # something of the present answer
     _lingers_since: float | None = None
-    _transfer: tuple[object, bool] = (None, False)
+    _begun = 0  # requests
+    _transfer = (0, False, False)
     _transfer_since = 0.0
     _looked_at = 0.0
 
     def __init__(self, server: Any, *arguments: Any, **options: Any) -> None:
         self._shared: Shared = server.shared
         self._written = bytearray()  # by the thread that answers, not yet in the outbox
-        super().__init__(server, *arguments, **options)
         self._outbox = Outbox()
-        self.outbufs = [self._outbox]
+        try:
+            super().__init__(server, *arguments, **options)
+            self.outbufs = [self._outbox]
+        except BaseException:
+            self.del_channel(options["map"])
+            raise
 
     @property
     def last_activity(self) -> float:
@@ -121,14 +127,17 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
         return self._is_free and not self._unparsed and self._shared.arriving.has_room_for(self)
 
     def handle_expt(self) -> None:
-        """Close a connection with urgent data, which HTTP has not: it would keep the loop busy for ever."""
+        """Close a connection with urgent data, which HTTP does not use: it would keep the loop busy for ever."""
         self.handle_close()
 
     def handle_error(self) -> None:
         """Log a fault, and close the connection."""
-        if (error := sys.exception()) is not None:
-            log_fault("a connection", error)
-        self.handle_close()
+        error = sys.exception()
+        try:
+            if error is not None:
+                log_fault("a connection", error)
+        finally:
+            self.handle_close()
 
     def received(self, data: bytes) -> bool:
         """Take what was read."""
@@ -165,6 +174,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
                 if not data:
                     break
                 self.request = HttpRequest(self.adj)
+                self._begun += 1
             request = self.request
             data = data[request.received(data) :]
             if request.completed:
@@ -195,7 +205,24 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
 
     def service(self) -> None:
         """Answer the request that has arrived. Called by a thread, or by the loop."""
-        request = self.requests[0]
+        request, is_last = self.requests[0], True
+        try:
+            with suppress(Exception):  # from answering a fault, such as one of memory, which then lacks for that, too
+                is_last = self._answer(request)
+            with suppress(Exception):
+                request.close()
+        finally:
+            self._written.clear()
+            with self.requests_lock:
+                if is_last:
+                    self.close_when_flushed = True
+                self.requests = []
+            self.last_activity = time.monotonic()
+            self._shared.served.append(self)
+            self._shared.wake()
+
+    def _answer(self, request: HttpRequest) -> bool:
+        """Answer a request, and tell whether the connection ends then."""
         self._has_pushed = False
         self._shared.arriving.release(self)
         task = ProblemTask(self, request) if request.error else ApplicationTask(self, request)
@@ -208,19 +235,13 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
         except ClientDisconnected:
             task.close_on_finish = True
         except Exception as error:  # the application answers its own: this one was raised by what it returned
-            log_fault("an answer", error)
             task.close_on_finish = True  # so that the client sees that the answer has no end
-            if not self._has_pushed:
-                self._answer_fault(request)
-        self._written.clear()
-        request.close()
-        with self.requests_lock:
-            if task.close_on_finish:
-                self.close_when_flushed = True
-            self.requests = []
-        self.last_activity = time.monotonic()
-        self._shared.served.append(self)
-        self._shared.wake()
+            try:
+                log_fault("an answer", error)
+            finally:
+                if not self._has_pushed:
+                    self._answer_fault(request)
+        return bool(task.close_on_finish)
 
     def write_soon(self, data: bytes) -> int:
         """Take a part of an answer. It never waits for the client.
@@ -357,7 +378,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
             return False
         if not self.is_busy:
             return now - self.last_activity > self._shared.idle_seconds
-        transfer = self.request, self.total_outbufs_len > 0
+        transfer = self._begun, self.request is not None, self.total_outbufs_len > 0
         if transfer != self._transfer:
             self._transfer, self._transfer_since = transfer, now
         arriving = self._shared.arriving

@@ -27,7 +27,7 @@ _FIRST_SIZE_LINE = re.compile(_SIZE)
 _SIZE_LINE = re.compile(rb"\r\n" + _SIZE)
 
 _DETAILS = {
-    400: "the request is no HTTP that can be read.",
+    400: "the request is not valid HTTP.",
     413: "the body is larger than is allowed.",
     431: "the header is larger than is allowed.",
     501: "the transfer encoding of the body is none that is known here: chunked is.",
@@ -136,7 +136,7 @@ def _check_host(hosts: list[bytes], is_first_version: bool) -> None:
     if len(hosts) != 1 and (hosts or not is_first_version):
         raise Refusal(400, "the header is to have one Host.")
     if hosts and not _HOST.fullmatch(hosts[0]):
-        raise Refusal(400, "the Host is none.")
+        raise Refusal(400, "the Host header is not valid.")
 
 
 def _check_framing(fields: list[tuple[bytes, bytes]], is_first_version: bool) -> None:
@@ -148,7 +148,7 @@ def _check_framing(fields: list[tuple[bytes, bytes]], is_first_version: bool) ->
         for coding in value.split(b",")
     ]
     if len(lengths) > 1 or (codings and (lengths or is_first_version)):
-        raise Refusal(400, "the length of the body is told twice, or in a way that this version of HTTP has not.")
+        raise Refusal(400, "the length of the body is given twice, or in a way that HTTP/1.0 does not have.")
     if codings and (codings[-1] != b"chunked" or codings.count(b"chunked") > 1):
         raise Refusal(400, "the transfer encoding does not end with chunked, or has it twice.")
 
@@ -205,7 +205,7 @@ class ChunkedReceiver:
                 break
             self._overhead += end - place
             if self._overhead > _FREE_OVERHEAD_BYTES + self._body.tell() // 2:
-                raise Refusal(400, "the chunks of the body are too small, or have too much beside them.")
+                raise Refusal(400, "the chunks of the body are too small, or carry too much besides data.")
             place = end
         return (place if self.completed else len(data)) - before
 

@@ -16,20 +16,24 @@ import resource
 import select
 import socket
 import struct
+import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from titanic_batch.errors import OutputError, reason_of
+from titanic_batch.errors import OutputError, TransferError, reason_of
+from titanic_batch.reading.limits import start_thread
 from titanic_batch.server.buffers import Arriving, Unsent
 from titanic_batch.server.connections import Connection, Shared
 from titanic_batch.server.http_requests import HEADER_BYTES
+from titanic_batch.server.telemetry import log_fault
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -41,8 +45,8 @@ TRANSFER_SECONDS = 60.0
 IDLE_SECONDS = 75.0  # longer than load balancers wait, so that they close a connection and not the server
 STOP_SECONDS = 21.0  # Kubernetes kills after 30
 
-_BODIES = 6  # of the largest size, that may be held while they arrive
-_UNSENT_BYTES = 3 * 2**24
+_ARRIVING_BODIES = 6  # of the largest size, that may be held while they arrive
+_UNSENT_BODIES = 3  # as much as they have, that may wait for clients to receive it
 _ACCEPT_AGAIN_SECONDS = 0.2
 _HANDSHAKE_SECONDS = 0.2
 _GRACE_SECONDS = 2.0
@@ -99,13 +103,13 @@ class Server:
         for name, level in (("waitress", logging.ERROR), ("waitress.queue", logging.CRITICAL)):
             logging.getLogger(name).setLevel(level)
         self._dispatchers: dict[int, wasyncore.dispatcher] = {}
-        self._threads = ThreadedTaskDispatcher()
+        self._threads = _Threads()
         self._listeners: list[_Listener] = []
         self._stopping = False
         self._looks_at = 0.0
         self._shared = Shared(
-            arriving=Arriving(_BODIES * body_bytes),
-            unsent=Unsent(_UNSENT_BYTES),
+            arriving=Arriving(_ARRIVING_BODIES * body_bytes),
+            unsent=Unsent(_UNSENT_BODIES * body_bytes),
             probes=frozenset(probes),
             transfer_seconds=transfer_seconds,
             idle_seconds=idle_seconds,
@@ -151,9 +155,14 @@ class Server:
         """Answer requests until `stop` is called, and then those that have arrived, for `STOP_SECONDS` at most.
 
         A request that takes longer still has its thread when this returns.
+
+        Raises
+        ------
+        TransferError
+            There can't be enough threads.
         """
-        self._threads.set_thread_count(THREADS)
         try:
+            self._threads.set_thread_count(THREADS)
             while not self._stopping:
                 self._turn(1.0)
             self._drain()
@@ -175,21 +184,23 @@ class Server:
         dispatchers = dict(self._dispatchers)
         poll = select.poll()
         for descriptor, dispatcher in dispatchers.items():
-            flags = select.POLLIN | select.POLLPRI if dispatcher.readable() else 0
-            flags |= select.POLLOUT if dispatcher.writable() else 0
+            flags = select.POLLIN | select.POLLPRI if _guarded(dispatcher, dispatcher.readable) else 0
+            flags |= select.POLLOUT if _guarded(dispatcher, dispatcher.writable) else 0
             if flags:
                 poll.register(descriptor, flags)
         for descriptor, flags in poll.poll(seconds * 1000):
             # Not if it was closed meanwhile to make room, and the number is another connection's.
             if self._dispatchers.get(descriptor) is dispatchers[descriptor]:
-                wasyncore.readwrite(dispatchers[descriptor], flags)
+                _guarded(dispatchers[descriptor], partial(wasyncore.readwrite, dispatchers[descriptor], flags))
         for _ in range(len(self._shared.served)):  # those that this adds have their turn after all others
-            self._shared.served.popleft().resume()
+            served = self._shared.served.popleft()
+            _guarded(served, served.resume)
         now = time.monotonic()
         if now >= self._looks_at:
             self._looks_at = now + 1
-            for connection in [each for each in self._shared.connections if each.is_late(now)]:
-                connection.handle_close()
+            for connection in list(self._shared.connections):
+                if _guarded(connection, partial(connection.is_late, now)):
+                    _guarded(connection, connection.handle_close)
 
     def _drain(self) -> None:
         """Answer what has arrived, and close each connection once it has been idle for a moment.
@@ -199,7 +210,7 @@ class Server:
         """
         self._shared.is_draining = True
         for listener in self._listeners:
-            listener.refuse_new()
+            _guarded(listener, listener.refuse_new)
         began = time.monotonic()
         accepting = list(self._listeners)
         while accepting or self._shared.connections:
@@ -209,11 +220,12 @@ class Server:
                 break
             if now > began + _HANDSHAKE_SECONDS:
                 while accepting:
-                    accepting.pop().accept_last()
+                    listener = accepting.pop()
+                    _guarded(listener, listener.accept_last)
             for connection in list(self._shared.connections):
                 is_idle = not connection.is_busy and now > max(began, connection.last_activity) + _GRACE_SECONDS
                 if is_idle and connection.has_nothing_to_read():
-                    connection.linger()
+                    _guarded(connection, connection.linger)
 
     def _close(self) -> None:
         if not self._threads.threads:  # one that still runs would write into another file of the trigger's number
@@ -222,10 +234,40 @@ class Server:
         wasyncore.close_all(self._dispatchers, ignore_all=True)
 
 
+_Returned = TypeVar("_Returned")
+
+
+def _guarded(dispatcher: wasyncore.dispatcher, act: Callable[[], _Returned]) -> _Returned | None:
+    """Return what a connection or listener does, or None if it fails, which must not end the loop of all others."""
+    try:
+        return act()
+    except Exception:
+        with suppress(Exception):  # such as from a lack of memory for the log
+            dispatcher.handle_error()
+    return None
+
+
 def _max_connections() -> int:
     """Return how many connections there may be: the descriptors are for model files, too."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(CONNECTIONS, descriptors // 2) if descriptors != resource.RLIM_INFINITY else CONNECTIONS
+
+
+def _log_fault(where: str) -> None:
+    """Log the exception that is being handled."""
+    if (error := sys.exception()) is not None:
+        log_fault(where, error)
+
+
+class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]  # untyped
+    """The threads that work on requests."""
+
+    def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
+        try:
+            start_thread(partial(target, thread_no))
+        except TransferError:
+            self.threads.discard(thread_no)  # nobody is to wait for its end
+            raise
 
 
 class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
@@ -238,9 +280,19 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
         self._accepts_at = 0.0
         super().__init__(*arguments, **options)
         os.set_blocking(self.trigger.trigger, False)
+        self.trigger.handle_error = partial(_log_fault, "waking the loop")  # waitress would close the trigger
 
     def readable(self) -> bool:
         return bool(self.accepting) and time.monotonic() >= self._accepts_at
+
+    def handle_error(self) -> None:
+        """Log a fault, and listen on: waitress would close the socket."""
+        self._accept_later()
+        _log_fault("accepting a connection")
+
+    def handle_close(self) -> None:
+        """Listen on after a fault that waitress takes for the end of a connection."""
+        self.handle_error()
 
     def handle_accept(self) -> None:
         if self._is_full and not self._makes_room():
@@ -263,9 +315,11 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
 
     def accept_last(self) -> None:
         """Accept what waits, and listen no longer."""
-        while self._accepts(is_waiting=True):
-            pass
-        wasyncore.dispatcher.close(self)
+        try:
+            while self._accepts(is_waiting=True):
+                pass
+        finally:
+            wasyncore.dispatcher.close(self)
 
     def _accepts(self, is_waiting: bool) -> bool:
         """Accept a connection, and tell whether there may be more.
@@ -286,10 +340,12 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
         connection, address = accepted
         try:
             self.set_socket_options(connection)
+            Connection(self, connection, self.fix_addr(address), self.adj, map=self._map)
         except OSError:  # the client is gone
             connection.close()
-        else:
-            Connection(self, connection, self.fix_addr(address), self.adj, map=self._map)
+        except BaseException:
+            connection.close()
+            raise
         return True
 
     @property
@@ -300,7 +356,8 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # untyped
         """Close a connection that nothing is worked on for, first one that is idle; tell whether there was any."""
         waiting = [each for each in self.shared.connections if not each.requests]
         if waiting:
-            min(waiting, key=lambda each: (each.is_busy, each.last_activity)).handle_close()
+            first = min(waiting, key=lambda each: (each.is_busy, each.last_activity))
+            _guarded(first, first.handle_close)
         return bool(waiting)
 
     def _accept_later(self) -> None:

@@ -18,7 +18,7 @@ _FLUSH_SECONDS = 1.0
 
 
 class LogWriter(logging.Handler):
-    """Writes what is logged from a thread of its own. Beyond a number of lines that wait, further ones are dropped.
+    """Writes log lines in a thread of its own. Beyond a number of lines that wait, further ones are dropped.
 
     Parameters
     ----------

@@ -13,12 +13,12 @@ import pyarrow as pa
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from titanic_batch.errors import DataError, OutputBusyError, TitanicError
+from titanic_batch.errors import DataError, OutputBusyError, TitanicError, one_line
 from titanic_batch.reading.rules import DUPLICATE_KEY
 from titanic_batch.server.media import PROBLEM
 from titanic_batch.server.refitting import FitIsRunningError
 from titanic_batch.server.responses import encode_json
-from titanic_batch.server.telemetry import log_fault
+from titanic_batch.server.telemetry import LOG, log_fault
 
 SHOWN_REJECTS = 100
 
@@ -90,7 +90,8 @@ def _busy(_: Exception) -> Response:
 
 
 def _unusable_model(error: TitanicError) -> Response:
-    log_fault(_route(), error)  # its own message contains a path
+    log_fault(_route(), error)
+    LOG.error("titanic: %s", one_line(str(error)))  # not for the client: it contains a path, but nothing of rows
     return problem(503, "the model can't be read or written where it is: the server's log tells why.")
 
 

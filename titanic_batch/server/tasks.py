@@ -13,6 +13,12 @@ from titanic_batch.server.media import PROBLEM
 class ApplicationTask(WSGITask):  # type: ignore[misc]  # untyped
     """Calls the application."""
 
+    def service(self) -> None:
+        """Answer the request. waitress takes any OSError for one of the connection, and keeps it to itself."""
+        self.start()
+        self.execute()
+        self.finish()
+
     def get_environment(self) -> dict[str, Any]:
         """Return what the application is told of the request."""
         environ: dict[str, Any] = super().get_environment()

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from titanic_batch.errors import TitanicError, TransferError
+from titanic_batch.errors import TitanicError, TransferError, one_line
 from titanic_batch.server.log_writer import LogWriter
 from titanic_batch.server.reloading import ModelHolder
 
@@ -103,8 +103,9 @@ class Telemetry:
             log_fault("loading the model file", failure)
         is_passing = isinstance(failure, TransferError)
         LOG.warning(
-            "titanic: the model file was replaced by one that can't be %s: the model before it serves on.",
+            "titanic: the model file was replaced by one that can't be %s: the model before it serves on.%s",
             "loaded at the moment, and is tried again" if is_passing else "used",
+            f" Reason: {one_line(str(failure))}" if isinstance(failure, TitanicError) else "",
         )
 
 
