@@ -21,6 +21,7 @@ from titanic_batch.runs.exit_codes import DONE
 if TYPE_CHECKING:
     from titanic_batch.models.model import Model
     from titanic_batch.server.http_server import Server
+    from titanic_batch.server.log_writer import LogWriter
 
 _SWITCH_SECONDS = 0.001  # so that the loop, which answers probes, has its turn soon among threads that compute
 _LEAVE_SECONDS = 24.0  # after a signal; the server's own time to stop is over before
@@ -69,7 +70,6 @@ def serve(
     from titanic_batch.server.media import Limits
     from titanic_batch.server.refitting import Refitter
     from titanic_batch.server.reloading import ModelHolder
-    from titanic_batch.server.telemetry import ACCESS_LOG
 
     if allow_fit and model_sha256 is not None:
         raise UsageError("--allow-fit writes another model than --model-sha256 pins: leave one of them out.")
@@ -78,13 +78,9 @@ def serve(
     holder = ModelHolder(model, model_sha256)
     health_route, predict_route = _route("AIP_HEALTH_ROUTE"), _route("AIP_PREDICT_ROUTE")
     log = LogWriter()
-    if log_format == "json":
-        log.setFormatter(JsonFormatter(as_they_are=ACCESS_LOG))
     app = web.create_app(holder, limits, refitter, health_route, predict_route, log)
     server = Server(app, host, port, limits.bytes, probes=web.probes(app), idle_seconds=keep_alive)
-    logging.getLogger().addHandler(log)
-    if access_log:
-        ACCESS_LOG.setLevel(logging.INFO)
+    _write_log(log, log_format, access_log=access_log)
     on_signals(lambda _: _stop(server))
 
     def on_load(model: Model) -> None:
@@ -99,6 +95,17 @@ def serve(
         logging.getLogger().removeHandler(log)
         log.close()
     end_at_once(DONE)  # a request that takes too long is still worked on, or a model loaded
+
+
+def _write_log(log: LogWriter, log_format: str, *, access_log: bool) -> None:
+    """Have what is logged written by ``log``, and requests logged, too, if ``access_log``."""
+    from titanic_batch.server.telemetry import ACCESS_LOG
+
+    if log_format == "json":
+        log.setFormatter(JsonFormatter(as_they_are=ACCESS_LOG))
+    if access_log:
+        ACCESS_LOG.setLevel(logging.INFO)
+    logging.getLogger().addHandler(log)
 
 
 def _stop(server: Server) -> None:
