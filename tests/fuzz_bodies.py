@@ -398,7 +398,7 @@ def _tables() -> Iterable[tuple[pa.Table, frozenset[int]]]:
             yield table.append_column(name, column), _ODD
         for name, types in _OTHER_TYPES.items():
             for arrow_type in types:
-                with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # of types that the values don't have
                     column = table[name].combine_chunks().cast(arrow_type)
                     yield table.set_column(table.column_names.index(name), name, column), _ODD
 

@@ -182,7 +182,7 @@ class Soak:
         """Run a part; once the server is dead, what it meets says no more."""
         try:
             part()
-        except Exception:
+        except Exception:  # whatever it is, it is among the findings, with its traceback
             if self.server.lives:
                 self.findings.report(f"the soak itself failed: {traceback.format_exc()}")
 

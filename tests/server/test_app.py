@@ -44,9 +44,16 @@ def test_serving_ends_with_the_error_of_a_model_that_cannot_be_loaded(tmp_path: 
     assert loaded == []
 
 
-@pytest.mark.parametrize("error", [AssertionError("a fault"), RuntimeError("a fault")])
-def test_serving_ends_with_a_fault_that_keeps_the_first_model_from_being_loaded(
-    model_file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (AssertionError("a fault"), AssertionError, "a fault"),
+        (RuntimeError("a fault"), RuntimeError, "a fault"),
+        (MemoryError(), TransferError, "not enough memory to load the model"),
+    ],
+)
+def test_serving_ends_with_what_keeps_the_first_model_from_being_loaded(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception], words: str
 ) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -54,22 +61,9 @@ def test_serving_ends_with_a_fault_that_keeps_the_first_model_from_being_loaded(
     monkeypatch.setattr("titanic_batch.scoring.scorer.Scorer.score", fail)
     holder = ModelHolder(str(model_file))
     server = Server(create_app(holder), "127.0.0.1", 0, Limits().bytes)
-    with pytest.raises(type(error), match="a fault"):
+    with pytest.raises(raised, match=words):
         serve(server, holder, lambda model: None)
     assert holder.current is None
-
-
-def test_serving_ends_when_memory_does_not_suffice_for_the_first_model(
-    model_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr("titanic_batch.scoring.scorer.Scorer.score", fail)
-    holder = ModelHolder(str(model_file))
-    server = Server(create_app(holder), "127.0.0.1", 0, Limits().bytes)
-    with pytest.raises(TransferError, match="not enough memory to load the model"):
-        serve(server, holder, lambda model: None)
 
 
 def test_probes_are_the_paths_that_platforms_ask_for(small_model: Model) -> None:

@@ -241,7 +241,7 @@ def _guarded(dispatcher: wasyncore.dispatcher, act: Callable[[], _Returned]) -> 
     """Return what a connection or listener does, or None if it fails, which must not end the loop of all others."""
     try:
         return act()
-    except Exception:
+    except Exception:  # a fault of ours too: the dispatcher logs it
         with suppress(Exception):  # such as from a lack of memory for the log
             dispatcher.handle_error()
     return None
