@@ -20,6 +20,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from titanic_batch.scoring.chi_squared import chi_squared_limit
+
 DEFAULT_LIMIT = 0.25
 FALSE_ALARMS = 0.001  # the share of runs that may be reported by mistake
 MAX_VALUES = 256
@@ -275,13 +277,11 @@ def _shift(name: str, trained: Counts, scored: Counts, compared: int) -> Shift:
     rare = trained < _LEAST_ROWS
     if rare.any():
         trained, scored = (np.append(counts[~rare], counts[rare].sum()) for counts in (trained, scored))
-    from scipy.special import chdtri  # validate compares nothing, and starts sooner without scipy
-
     n, m, cells = int(scored.sum()), int(trained.sum()), len(trained)
     # Half a row is added to each cell, so that none is empty.
     p, q = (scored + 0.5) / (n + 0.5 * cells), (trained + 0.5) / (m + 0.5 * cells)
     psi = float(((p - q) * np.log(p / q)).sum())
-    chance = float(chdtri(max(cells - 1, 1), FALSE_ALARMS / compared)) * (1 / n + 1 / m)
+    chance = chi_squared_limit(max(cells - 1, 1), FALSE_ALARMS / compared) * (1 / n + 1 / m)
     return Shift(name, psi, chance, unseen)
 
 
