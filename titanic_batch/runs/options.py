@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from titanic_batch.errors import UsageError
 from titanic_batch.reading.formats import FORMATS, Format
 from titanic_batch.reading.paths import require_path
+from titanic_batch.runs.cores import count_cores
 from titanic_batch.runs.shards import Shard
 
 Progress = Callable[[int, int, int | None], None]
@@ -337,9 +338,7 @@ class RunOptions:
         if self.jobs is not None:
             return self.jobs
         require_joblib_variables()
-        from joblib import cpu_count
-
-        return int(cpu_count())
+        return count_cores()
 
     def recorded(self) -> dict[str, Any]:
         """Return the options that the run report contains."""
