@@ -72,7 +72,7 @@ class ColumnChecks:
         self._column = column
         self._value_type = arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
         self._name = column.name
-        self._schema = pap.DataFrameSchema({self._name: pap.Column(self._value_type, column.checks, nullable=True)})
+        self._schema = _schema_of(self._name, column.checks)
         self._is_convex = arrow_type != STRING and all(check.name in _CONVEX_CHECKS for check in column.checks)
         # The widest interval whose ends pandera has accepted, if the checks are intervals.
         self._accepted_interval: tuple[float, float] | None = None
@@ -199,7 +199,7 @@ def _distinct_integers(column: pa.ChunkedArray, low: int, high: int) -> tuple[li
 
 def _failing_rows(check: pap.Check, column: pa.ChunkedArray) -> Mask:
     """Return the mask of the values that fail a check that pandera reported. A null never fails."""
-    dropping = pap.DataFrameSchema({"value": pap.Column(column.type, check, nullable=True)}, drop_invalid_rows=True)
+    dropping = _schema_of("value", check, drop_invalid_rows=True)
     numbered = pa.table({"value": column, "row": np.arange(len(column))})
     mask = np.ones(len(column), dtype=np.bool_)
     mask[dropping.validate(numbered, lazy=True)["row"].to_numpy()] = False
@@ -207,6 +207,16 @@ def _failing_rows(check: pap.Check, column: pa.ChunkedArray) -> Mask:
         raise TypeError(f"the check {check.name} can't be run, or doesn't look at one value at a time")
     mask &= column.is_valid().to_numpy()
     return mask
+
+
+def _schema_of(
+    name: str, checks: pap.Check | list[pap.Check], *, drop_invalid_rows: bool = False
+) -> pap.DataFrameSchema:
+    """Return a schema with checks on the values of one column, but not on its type, which is known.
+
+    To check that, pandera would import pandas and numpy's types each time.
+    """
+    return pap.DataFrameSchema({name: pap.Column(None, checks, nullable=True)}, drop_invalid_rows=drop_invalid_rows)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import typer
 from titanic_batch.cli import fit, inspect, process, score, serve, validate
 from titanic_batch.cli.console import Log
 from titanic_batch.cli.endings import Commands
+from titanic_batch.cli.imports import import_no_hypothesis
 from titanic_batch.passenger.words import TASK
 from titanic_batch.runs.options import require_joblib_variables
 from titanic_batch.version import __version__
@@ -65,7 +66,7 @@ def main() -> None:
     process.allocate_sparingly()
     process.collect_rarely()
     process.expect_no_semaphores()
-    process.import_no_hypothesis()
+    import_no_hypothesis()
     if not os.environ.get("COLUMNS", "80").strip("0"):
         del os.environ["COLUMNS"]  # rich would wrap all output to a width of 0, and print nothing
     stopping.release()

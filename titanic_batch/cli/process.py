@@ -12,8 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from types import ModuleType
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from titanic_batch.checking.threads import are_running
 from titanic_batch.cli.endings import STOPPED_BY, leave
@@ -134,14 +133,6 @@ def allocate_sparingly() -> None:
 def expect_no_semaphores() -> None:
     """Keep joblib from warning where there is no /dev/shm for semaphores, which only its processes need."""
     warnings.filterwarnings("ignore", message=".*joblib will operate in serial mode")
-
-
-def import_no_hypothesis() -> None:
-    """Hide Hypothesis, which pandera imports where it is installed, from the imports of this process.
-
-    Nothing here uses it, and its import fails in a working directory that does not exist.
-    """
-    sys.modules["hypothesis"] = cast(ModuleType, None)
 
 
 def collect_rarely() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from titanic_batch.cli.console import announce, row_progress, say_passed_over
 from titanic_batch.cli.endings import recorded, say_outcome, say_outcome_of_item, say_outcome_of_items
+from titanic_batch.cli.imports import import_checks
 from titanic_batch.cli.options import LogFormat, ModelOption, inputs_argument, model_digest, named, takes_run_options
 from titanic_batch.errors import UsageError
 from titanic_batch.passenger.words import LABEL
@@ -78,6 +79,7 @@ def score(
     record = RunRecord(output, report=report, metrics=metrics, began=began)
     record.passed_over = found.passed_over
     with recorded(record):
+        import_checks()
         from titanic_batch import api
         from titanic_batch.models.model import resolve_model
         from titanic_batch.passenger.schema import CONTRACT

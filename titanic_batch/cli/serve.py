@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from titanic_batch.cli.console import JsonFormatter, announce, say
+from titanic_batch.cli.imports import import_checks
 from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
 from titanic_batch.cli.process import end_at_once, on_signals
 from titanic_batch.errors import InputError, TransferError, UsageError, reason_of
@@ -64,6 +65,7 @@ def serve(
     A model file that is replaced is taken without a restart.
     """
     require_memory(LIBRARIES_SIZE)
+    import_checks()
     from titanic_batch.server import app as web
     from titanic_batch.server.http_server import Server
     from titanic_batch.server.log_writer import LogWriter

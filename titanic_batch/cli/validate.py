@@ -11,6 +11,7 @@ import typer
 
 from titanic_batch.cli.console import row_progress, say_passed_over, write_text
 from titanic_batch.cli.endings import end_check
+from titanic_batch.cli.imports import import_checks
 from titanic_batch.cli.options import LogFormat, inputs_argument, named, takes_run_options
 from titanic_batch.errors import UsageError
 from titanic_batch.runs.options import RunOptions, one_of
@@ -40,6 +41,7 @@ def validate(
 
     The exit code is 65 where more rows are rejected than --max-rejects.
     """
+    import_checks()
     from titanic_batch import api
     from titanic_batch.cli import validation_report
     from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
