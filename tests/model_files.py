@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+from titanic_batch.models import artifact
 from titanic_batch.models.artifact import MANIFEST
 
 SEAL_BYTES = 64
@@ -24,6 +25,11 @@ def sealed(members: Mapping[str, bytes], manifest: Mapping[str, Any] | None) -> 
             file.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest), zipfile.ZIP_DEFLATED)
         file.comment = b"0" * SEAL_BYTES
     return resealed(buffer.getvalue())
+
+
+def with_manifest(archive: bytes, manifest: Mapping[str, Any]) -> bytes:
+    """Return what `skops.io.dumps` returned as a model file, without a proof."""
+    return artifact.sealed(artifact.portable_members(archive), manifest)
 
 
 def resealed(content: bytes) -> bytes:

@@ -39,6 +39,7 @@ from titanic_batch.reading.rules import (
     WRONG_FIELD_COUNT,
 )
 from titanic_batch.reading.sources import Source
+from titanic_batch.scoring.pipelines import PipelinePredictor
 from titanic_batch.scoring.scorer import Scorer
 
 Reasons = frozenset[tuple[str, str | None]]
@@ -341,7 +342,7 @@ def scorer() -> Scorer:
     table = many(500, seed=1)
     frame = table.to_pandas()
     labels = (frame["Sex"] == "female") ^ (np.random.default_rng(2).random(len(frame)) < 0.2)
-    return Scorer(build_pipeline(n_estimators=5).fit(frame, labels.astype(int)))
+    return Scorer(PipelinePredictor(build_pipeline(n_estimators=5).fit(frame, labels.astype(int))))
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 from tests.cli.command import Titanic, assert_fails, edited, is_silent, names_in
 from tests.cli.process import closed_pipe, environment, run_process
 from titanic_batch.cli.endings import ending_of
-from titanic_batch.models.model import ModelScores
+from titanic_batch.models.scores import ModelScores
 
 # Inputs and outputs
 

@@ -84,7 +84,7 @@ def test_inspect_refuses_a_manifest_that_is_damaged(
 
 def artifact(manifest: dict[str, Any] | None, name: str = "model.skops") -> Artifact:
     known = None if manifest is None else Manifest.from_json(manifest)
-    return Artifact(name, "joblib" if manifest is None else "skops", b"", "ab" * 32, known)
+    return Artifact(name, "joblib" if manifest is None else "skops", b"", "ab" * 32, known, None)
 
 
 def test_a_manifest_is_told_line_by_line(small_model: Model) -> None:

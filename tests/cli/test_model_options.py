@@ -12,7 +12,7 @@ import pytest
 import skops.io
 
 from tests.cli.command import Titanic, assert_fails, assert_predictions, digest_of, is_silent, names_in
-from titanic_batch.models.artifact import with_manifest
+from tests.model_files import with_manifest
 from titanic_batch.models.model import Model
 
 

@@ -19,8 +19,9 @@ import pandas as pd
 import pytest
 import skops.io
 
+from tests.model_files import with_manifest
 from titanic_batch.errors import ModelError, TransferError, UsageError
-from titanic_batch.models.artifact import MANIFEST, model_format, read_artifact, source_date, with_manifest
+from titanic_batch.models.artifact import MANIFEST, model_format, read_artifact, source_date
 from titanic_batch.models.manifest import FORMAT, FORMAT_VERSION
 from titanic_batch.models.model import Model
 

@@ -22,12 +22,12 @@ import skops.io
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from tests.model_files import members_of, sealed
+from tests.model_files import members_of, sealed, with_manifest
 from titanic_batch.errors import ModelError
-from titanic_batch.models.artifact import SCHEMA, with_manifest
+from titanic_batch.models.artifact import SCHEMA
 from titanic_batch.models.audit import AuditError, UntrustedTypeError, audit
 from titanic_batch.models.model import Model
-from titanic_batch.passenger.pipeline import TRUSTED_TYPES
+from titanic_batch.passenger.features import TRUSTED_TYPES
 
 Change = Callable[[Any], None]
 

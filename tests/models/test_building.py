@@ -17,11 +17,11 @@ import pytest
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from titanic_batch.models.artifact import with_manifest
+from tests.model_files import with_manifest
 from titanic_batch.models.audit import Archive, audit
 from titanic_batch.models.building import build
 from titanic_batch.models.model import Model
-from titanic_batch.passenger.pipeline import TRUSTED_TYPES
+from titanic_batch.passenger.features import TRUSTED_TYPES
 
 
 def pickled(thing: object) -> bytes:
@@ -107,24 +107,24 @@ def test_an_object_without_setstate_gets_its_attributes() -> None:
             "content": {"a": {"__loader__": "JsonNode", "content": "[1]"}},
         },
     }
-    assert vars(build(Archive(node, {}))) == {"a": [1]}
+    assert vars(build(Archive(node, {}, ""))) == {"a": [1]}
 
 
 @pytest.mark.parametrize("node", [{"__loader__": "MethodNode"}, {}, {"__loader__": "DictNode", "content": {"a": {}}}])
 def test_what_an_audit_would_refuse_is_not_built(node: dict[str, Any]) -> None:
     with pytest.raises((KeyError, ValueError)):
-        build(Archive(node, {}))
+        build(Archive(node, {}, ""))
 
 
 def test_each_key_has_a_type() -> None:
     text = {"__loader__": "JsonNode", "content": "1"}
     node = {"__loader__": "DictNode", "key_types": {"__loader__": "ListNode", "content": []}, "content": {"a": text}}
     with pytest.raises(ValueError, match="zip"):
-        build(Archive(node, {}))
+        build(Archive(node, {}, ""))
 
 
-def test_loading_a_model_does_not_import_skops(model_file: Path) -> None:
-    code = "import sys; from titanic_batch import Model; Model.load(sys.argv[1]); print(*sys.modules)"
+def test_building_a_pipeline_does_not_import_skops(model_file: Path) -> None:
+    code = "import sys; from titanic_batch import Model; Model.load(sys.argv[1]).pipeline; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(model_file)], capture_output=True, text=True, check=True)
     assert "sklearn" in done.stdout.split()
     assert "skops" not in done.stdout.split()

@@ -25,10 +25,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from typer.testing import CliRunner
 
-from tests.model_files import members_of, sealed
+from tests.model_files import members_of, sealed, with_manifest
 from titanic_batch.cli.command import app
 from titanic_batch.errors import ModelError, TransferError
-from titanic_batch.models.artifact import with_manifest
 from titanic_batch.models.model import Model
 from titanic_batch.passenger.pipeline import build_pipeline
 from titanic_batch.passenger.schema import CONTRACT
@@ -298,5 +297,5 @@ def test_what_the_machine_lacks_is_not_the_models_fault(
 
     monkeypatch.setattr("sklearn.ensemble.RandomForestClassifier.__setstate__", fail)
     with pytest.raises(TransferError) as caught:
-        Model.load(path, digest_of(path))
+        _ = Model.load(path, digest_of(path)).pipeline
     assert str(caught.value).startswith(message.format(path))

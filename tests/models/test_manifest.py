@@ -232,7 +232,7 @@ def test_odd_values_at_any_place_are_refused_or_do_no_harm(data: dict[str, Any],
 
 def read_by_all(manifest: Manifest) -> None:
     """Do with a manifest what its readers do."""
-    artifact = Artifact("model.skops", "skops", b"", "0" * 64, manifest)
+    artifact = Artifact("model.skops", "skops", b"", "0" * 64, manifest, None)
     artifact_text(artifact).encode()
     difference_text(artifact, artifact)
     json.loads(artifact_json(artifact), parse_constant=pytest.fail)

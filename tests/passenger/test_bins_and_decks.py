@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.scoring.sample_transformers import codes_of, deck_encoder
-from titanic_batch.passenger.pipeline import AGE_EDGES, DECKS, FARE_EDGES
+from titanic_batch.passenger.features import AGE_EDGES, DECKS, FARE_EDGES
 from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
 
 EDGES = {

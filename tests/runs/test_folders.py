@@ -15,7 +15,7 @@ import pytest
 from typer.testing import Result
 
 from tests.passengers import csv_bytes, passenger, passengers
-from titanic_batch.models.model import ModelScores
+from titanic_batch.models.scores import ModelScores
 from titanic_batch.writing.publishing import Publication
 
 Titanic = Callable[..., Result]

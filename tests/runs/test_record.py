@@ -21,7 +21,8 @@ import pytest
 from typer.testing import Result
 
 from tests.passengers import csv_bytes, passenger, passengers
-from titanic_batch.models.model import Model, ModelScores
+from titanic_batch.models.model import Model
+from titanic_batch.models.scores import ModelScores
 from titanic_batch.version import __version__
 from titanic_batch.writing.publishing import Publication
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from titanic_batch.passenger.pipeline import AGE_EDGES, DECKS, MISSING_NUMBER
+from titanic_batch.passenger.features import AGE_EDGES, DECKS, MISSING_NUMBER
 from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
 
 

@@ -17,8 +17,9 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import Result
 
+from tests.model_files import with_manifest
 from titanic_batch.errors import ModelError
-from titanic_batch.models.artifact import read_artifact, with_manifest
+from titanic_batch.models.artifact import read_artifact
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import features_of
 from titanic_batch.runs.fit import FitOptions, fit
@@ -34,6 +35,7 @@ from titanic_batch.scoring.drift import (
     Tally,
     probability_counts,
 )
+from titanic_batch.scoring.pipelines import PipelinePredictor
 from titanic_batch.scoring.scorer import Scorer
 
 Titanic = Callable[..., Result]
@@ -186,8 +188,8 @@ def counted(scorer: Scorer, rows: pd.DataFrame, size: int, threads: int = 1) -> 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_blocks_and_threads_change_nothing(model: Model, passengers: pd.DataFrame, size: int, threads: int) -> None:
     reference = Reference.from_json(model.manifest["reference"])
-    whole = counted(Scorer(model.pipeline, reference), passengers, 891)
-    assert counted(Scorer(model.pipeline, reference), passengers, size, threads) == whole
+    whole = counted(Scorer(PipelinePredictor(model.pipeline), reference), passengers, 891)
+    assert counted(Scorer(PipelinePredictor(model.pipeline), reference), passengers, size, threads) == whole
 
 
 @pytest.mark.parametrize("probe", [0, 300], ids=["from the first row", "on the way"])
@@ -195,10 +197,10 @@ def test_rows_that_are_not_remembered_are_counted_too(
     model: Model, passengers: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, probe: int
 ) -> None:
     reference = Reference.from_json(model.manifest["reference"])
-    expected = counted(Scorer(model.pipeline, reference), passengers, 100)
+    expected = counted(Scorer(PipelinePredictor(model.pipeline), reference), passengers, 100)
     monkeypatch.setattr(distinct, "PROBE_ROWS", probe)
     monkeypatch.setattr(distinct, "HARDLY_REPEAT", 0.01)
-    scorer = Scorer(model.pipeline, reference)
+    scorer = Scorer(PipelinePredictor(model.pipeline), reference)
     assert counted(scorer, passengers, 100) == expected
     assert not scorer._distinct.on
 

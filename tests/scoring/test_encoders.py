@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from tests.scoring.sample_transformers import age_encoder, codes_of, deck_encoder
-from titanic_batch.passenger.pipeline import AGE_EDGES, DECKS, FARE_EDGES, MISSING_NUMBER, SEXES
+from titanic_batch.passenger.features import AGE_EDGES, DECKS, FARE_EDGES, MISSING_NUMBER, SEXES
+from titanic_batch.scoring.encoders import Encoder, Passthrough
 from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
 
 
@@ -86,7 +87,36 @@ def test_an_arrow_column_of_text_has_the_codes_of_its_values(kind: pa.DataType, 
 
 
 def test_an_arrow_column_of_another_type_has_no_codes() -> None:
-    for column in (pa.array(["1"]), pa.array([True]), pa.nulls(2)):
+    for column in (pa.array(["1"]), pa.array([True])):
         assert age_encoder().encoder.column_codes(column) is None
-    for column in (pa.array([1]), pa.array([b"male"]), pa.nulls(2)):
+    for column in (pa.array([1]), pa.array([b"male"])):
         assert CategoryEncoder(SEXES).encoder.column_codes(column) is None
+    for column in (pa.array(["1"]), pa.array([True])):
+        assert Passthrough().column_codes(column) is None
+
+
+def test_a_column_of_nothing_has_the_codes_of_missing_values() -> None:
+    texts = pa.null(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())
+    of_types: list[tuple[Encoder, tuple[pa.DataType, ...]]] = [
+        (age_encoder().encoder, (pa.null(), pa.float64(), pa.int32())),
+        (deck_encoder().encoder, texts),
+        (CategoryEncoder(SEXES).encoder, texts),
+    ]
+    for encoder, types in of_types:
+        for arrow_type in types:
+            codes = encoder.column_codes(pa.nulls(2, arrow_type))
+            assert codes is not None
+            assert codes.tolist() == [encoder.code(None)] * 2
+
+
+def test_numbers_pass_as_they_are() -> None:
+    for column, expected in (
+        (pa.array([3, -1], pa.int8()), np.array([3, -1], np.int8)),
+        (pa.array([3, None], pa.int64()), np.array([3, np.nan])),
+        (pa.array([0.5, None], pa.float32()), np.array([0.5, np.nan], np.float32)),
+    ):
+        found = Passthrough().column_codes(column)
+        assert found is not None
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected, equal_nan=True)
+    assert [Passthrough().code(value) for value in (3, 0.5, None)] == [3, 0.5, None]

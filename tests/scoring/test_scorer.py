@@ -21,6 +21,7 @@ from tests.passengers import many
 from tests.scoring.pipelines import CLOSE, EXACT, NUMBERS, TEXTS, frame_of
 from titanic_batch.reading.columns import STRING
 from titanic_batch.scoring import scorer as scoring
+from titanic_batch.scoring.pipelines import PipelinePredictor
 from titanic_batch.scoring.scorer import Scorer, Scores
 
 
@@ -61,8 +62,8 @@ def test_scores_are_those_of_the_pipeline(
     pipeline = pipeline_named(name)
     wanted = expected(pipeline, table, name)
     assert set(np.unique(wanted.label)) == {0, 1}
-    check_same(Scorer(pipeline).score(table), wanted)
-    scorer = Scorer(pipeline)
+    check_same(Scorer(PipelinePredictor(pipeline)).score(table), wanted)
+    scorer = Scorer(PipelinePredictor(pipeline))
     cuts = [0, 1, 2, 2, 700, 701, 2_900, 3_000]
     parts = [scorer.score(table.slice(start, end - start)) for start, end in pairwise(cuts)]
     check_same(joined(parts), wanted)
@@ -75,7 +76,7 @@ def test_scores_of_linear_models_are_the_same_but_for_rounding(
 ) -> None:
     pipeline = pipeline_named(name)
     wanted = expected(pipeline, table, name)
-    scorer = Scorer(pipeline)
+    scorer = Scorer(PipelinePredictor(pipeline))
     for found in (
         scorer.score(table),
         joined([scorer.score(table.slice(start, 100)) for start in range(0, 3_000, 100)]),
@@ -95,7 +96,7 @@ def test_any_cut_and_any_order_give_the_same_bits(
     wanted = expected(pipeline, rows, "ours")
     order = np.random.default_rng(data.draw(st.integers(0, 99))).permutation(200)
     cuts = sorted(data.draw(st.lists(st.integers(0, 200), max_size=6)))
-    scorer = Scorer(pipeline)
+    scorer = Scorer(PipelinePredictor(pipeline))
     shuffled = rows.take(pa.array(order))
     found = joined(
         [scorer.score(shuffled.slice(start, end - start)) for start, end in zip([0, *cuts], [*cuts, 200], strict=True)]
@@ -108,13 +109,13 @@ def test_scoring_in_slices_gives_the_same_bits(
 ) -> None:
     monkeypatch.setattr(scoring, "SLICE_ROWS", 7)
     pipeline, rows = pipeline_named("ours"), table[:100]
-    check_same(Scorer(pipeline).score(rows), expected(pipeline, rows, "ours"))
+    check_same(Scorer(PipelinePredictor(pipeline)).score(rows), expected(pipeline, rows, "ours"))
 
 
 @pytest.mark.parametrize("name", ["ours", "boosting behind a scaler", "forest on raw numbers"])
 def test_threads_share_a_scorer(pipeline_named: Callable[[str], Pipeline], table: pa.Table, name: str) -> None:
     pipeline = pipeline_named(name)
-    scorer = Scorer(pipeline)
+    scorer = Scorer(PipelinePredictor(pipeline))
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(lambda start: scorer.score(table.slice(start, 50)), range(0, 3_000, 50)))
     check_same(joined(parts), expected(pipeline, table, name))
@@ -122,7 +123,7 @@ def test_threads_share_a_scorer(pipeline_named: Callable[[str], Pipeline], table
 
 @pytest.mark.parametrize("name", ["ours", "tree on raw numbers", "forest on sparse", "boosting on categories"])
 def test_no_rows_have_no_scores(pipeline_named: Callable[[str], Pipeline], table: pa.Table, name: str) -> None:
-    scorer = Scorer(pipeline_named(name))
+    scorer = Scorer(PipelinePredictor(pipeline_named(name)))
     for _ in range(2):
         found = scorer.score(table.slice(0, 0))
         assert found.label.dtype == np.int8
@@ -138,7 +139,7 @@ def test_rows_that_hardly_repeat_get_the_same_scores(pipeline_named: Callable[[s
     table = table.set_column(3, "Age", pa.array(numbers.random(rows) * 80))
     table = table.set_column(6, "Fare", pa.array(numbers.random(rows) * 100))
     pipeline = pipeline_named("forest on raw numbers")
-    scorer = Scorer(pipeline)
+    scorer = Scorer(PipelinePredictor(pipeline))
     found = joined([scorer.score(table.slice(start, 5_000)) for start in range(0, rows, 5_000)])
     check_same(found, expected(pipeline, table, "forest on raw numbers"))
 
@@ -149,11 +150,11 @@ def test_rows_that_hardly_repeat_get_the_same_scores(pipeline_named: Callable[[s
 def test_the_scorer_needs_the_columns_the_pipeline_was_fitted_on(
     pipeline_named: Callable[[str], Pipeline], table: pa.Table
 ) -> None:
-    scorer = Scorer(pipeline_named("ours"))
-    assert set(scorer.columns) == {*NUMBERS, *TEXTS}
+    scorer = Scorer(PipelinePredictor(pipeline_named("ours")))
+    assert set(scorer.predictor.columns) == {*NUMBERS, *TEXTS}
     wanted = scorer.score(table)
     check_same(scorer.score(table.select(table.column_names[::-1])), wanted)
-    check_same(scorer.score(table.select(scorer.columns)), wanted)
+    check_same(scorer.score(table.select(list(scorer.predictor.columns))), wanted)
     check_same(scorer.score(table.append_column("Name", pa.array(["x"] * 3_000))), wanted)
 
 
@@ -161,7 +162,7 @@ def test_the_scorer_needs_the_columns_the_pipeline_was_fitted_on(
 def test_text_may_be_plain_or_encoded(
     pipeline_named: Callable[[str], Pipeline], table: pa.Table, kind: pa.DataType
 ) -> None:
-    scorer = Scorer(pipeline_named("ours"))
+    scorer = Scorer(PipelinePredictor(pipeline_named("ours")))
     other = table
     for name in TEXTS:
         other = other.set_column(other.column_names.index(name), name, table[name].cast(kind))
@@ -172,17 +173,19 @@ def test_unseen_text_and_missing_values_are_scored(pipeline_named: Callable[[str
     rows = many(3)
     rows = rows.set_column(7, "Cabin", pa.array(["Z99", None, "Ω"]).dictionary_encode().cast(STRING))
     rows = rows.set_column(3, "Age", pa.nulls(3, pa.float64())).set_column(6, "Fare", pa.nulls(3, pa.float64()))
-    check_same(Scorer(pipeline_named("ours")).score(rows), expected(pipeline_named("ours"), rows, "ours"))
+    check_same(
+        Scorer(PipelinePredictor(pipeline_named("ours"))).score(rows), expected(pipeline_named("ours"), rows, "ours")
+    )
 
 
 def test_pipeline_and_table_are_left_as_they_were(pipeline_named: Callable[[str], Pipeline], table: pa.Table) -> None:
     pipeline = pipeline_named("ours, in threads")
     before = table.slice(0)
-    Scorer(pipeline).score(table)
+    Scorer(PipelinePredictor(pipeline)).score(table)
     assert table.equals(before)
     assert pipeline[-1].n_jobs == -1
     tree = pipeline_named("tree on raw numbers")
-    Scorer(tree).score(table)
+    Scorer(PipelinePredictor(tree)).score(table)
     assert list(tree[-1].feature_names_in_) == NUMBERS
 
 
@@ -192,7 +195,7 @@ def test_probability_is_that_of_the_last_class(table: pa.Table) -> None:
     for low, high in ((0, 1), (1, 2), (-1, 1)):
         labels = np.where(np.arange(len(frame)) % 50 == 0, high, low)
         pipeline = make_pipeline(DecisionTreeClassifier(max_depth=3, random_state=1)).fit(frame, labels)
-        found = Scorer(pipeline).score(table)
+        found = Scorer(PipelinePredictor(pipeline)).score(table)
         check_same(found, Scores(pipeline.predict(frame).astype(np.int8), pipeline.predict_proba(frame)[:, 1]))
 
 
@@ -200,5 +203,5 @@ def test_ties_are_labelled_as_the_forest_labels_them() -> None:
     frame = pd.DataFrame({"Age": [1.0, 1.0, 2.0, 2.0]})
     for labels in ([0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 1, 1]):
         pipeline = make_pipeline(RandomForestClassifier(4, bootstrap=False, random_state=1)).fit(frame, labels)
-        found = Scorer(pipeline).score(pa.Table.from_pandas(frame))
+        found = Scorer(PipelinePredictor(pipeline)).score(pa.Table.from_pandas(frame))
         check_same(found, Scores(pipeline.predict(frame).astype(np.int8), pipeline.predict_proba(frame)[:, 1]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from tests.passengers import many
-from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, frame_of, parts_of
+from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, frame_of, parts_of_pipeline
 from titanic_batch.scoring.transformers import CategoryEncoder
 
 
@@ -52,9 +52,9 @@ def test_features_that_differ_are_made_by_the_steps(
 
 
 def test_steps_that_are_not_elementwise_have_no_parts(pipeline_named: Callable[[str], Pipeline]) -> None:
-    assert parts_of(pipeline_named("ours")[:-1]) is not None
-    assert parts_of(pipeline_named("extra trees")[:-1]) is None
-    assert parts_of(None) is None
+    assert parts_of_pipeline(pipeline_named("ours")[:-1]) is not None
+    assert parts_of_pipeline(pipeline_named("extra trees")[:-1]) is None
+    assert parts_of_pipeline(None) is None
 
 
 def test_probabilities_of_trees_are_added_up_as_the_ensemble_does(pipeline: Pipeline, rows: pa.Table) -> None:

@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tests.scoring.sample_transformers import age_encoder, codes_of, deck_encoder
-from titanic_batch.passenger.pipeline import AGE_EDGES, FARE_EDGES, MISSING_NUMBER, SEXES
+from titanic_batch.passenger.features import AGE_EDGES, FARE_EDGES, MISSING_NUMBER, SEXES
 from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
 
 NO_DECK = 9

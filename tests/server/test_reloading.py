@@ -155,10 +155,10 @@ def test_a_file_that_cannot_be_read_at_the_moment_is_tried_again(
 
 # What a load may end with: memory, where sklearn builds and where a row is scored, and faults of the program.
 FAULTS = {
-    "memory": ("sklearn.ensemble.RandomForestClassifier.__setstate__", MemoryError("secret"), True),
+    "memory": ("titanic_batch.models.model.audited", MemoryError("secret"), True),
     "memory at the first row": ("titanic_batch.scoring.scorer.Scorer.score", MemoryError("secret"), True),
     "ENOMEM": ("titanic_batch.scoring.scorer.Scorer.score", OSError(errno.ENOMEM, "secret"), True),
-    "a fault": ("sklearn.ensemble.RandomForestClassifier.__setstate__", AssertionError("secret"), False),
+    "a fault": ("titanic_batch.models.model.audited", AssertionError("secret"), False),
     "a fault at the first row": ("titanic_batch.scoring.scorer.Scorer.score", ZeroDivisionError("secret"), False),
 }
 

@@ -56,6 +56,11 @@ class Contract:
         self._checks = {name: ColumnChecks(column, self.types[name]) for name, column in schema.columns.items()}
 
     @property
+    def without_key(self) -> list[str]:
+        """The columns that a prediction may depend on: all but the key."""
+        return [name for name in self.types if name != self.key]
+
+    @property
     def digest(self) -> str:
         """SHA-256, in hex, of the JSON Schema from `describe`, which contains all requirements of the contract."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()

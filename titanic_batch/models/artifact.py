@@ -1,9 +1,9 @@
 """A model as a file: its bytes, its digest and its manifest, read without building anything.
 
-A ``.skops`` file is skops' own zip with one more member, ``manifest.json``. The zip's comment, its last 64 bytes, is
-the SHA-256 of all bytes before it, so that damage is noticed before anything is unpacked. (Against malice there is the
-pin: the file's own digest.) A ``.joblib`` file is a pickle of the plain pipeline, of which nothing but its digest is
-known without running it.
+A ``.skops`` file is skops' own zip with two more members, ``manifest.json`` and ``proof.json``. The zip's comment, its
+last 64 bytes, is the SHA-256 of all bytes before it, so that damage is noticed before anything is unpacked. (Against
+malice there is the pin: the file's own digest.) A ``.joblib`` file is a pickle of the plain pipeline, of which nothing
+but its digest is known without running it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from titanic_batch.errors import ModelError, TransferError, UsageError, may_pass, reason_of
+from titanic_batch.errors import ModelError, TransferError, UsageError, is_out_of_memory, may_pass, reason_of
 from titanic_batch.models.json_data import JsonDataError, parse
 from titanic_batch.models.manifest import FORMAT_VERSION, Manifest, version_of
 from titanic_batch.models.zip_members import ZipError, ZipMembers
@@ -27,18 +28,47 @@ from titanic_batch.reading.signatures import START_BYTES, stand_in
 
 DEFAULT_MODEL = "model.skops"
 MANIFEST = "manifest.json"
+PROOF = "proof.json"
 SCHEMA = "schema.json"
 _COMMENT_BYTES = 64
 _MAX_MANIFEST_BYTES = 2**20
+_MAX_PROOF_BYTES = 2**16
 
 ModelFormat = Literal["skops", "joblib"]
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Replace what a lack of memory, or a file of the installation that can't be read, raises while a model is loaded.
+
+    The model is not at fault then, and trying again may help.
+    """
+    try:
+        yield
+    except (ImportError, MemoryError, OSError) as error:
+        if is_out_of_memory(error):
+            raise TransferError(
+                f"there is not enough memory to load the model {name}: give more, and try again."
+            ) from None
+        if isinstance(error, OSError):
+            raise TransferError(f"loading the model {name} failed ({reason_of(error)}): try again.") from None
+        raise
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A model file that is whole and, where a digest was pinned, the pinned one.
 
-    ``sha256`` is what ``sha256sum`` prints of it. ``manifest`` is None for a ``.joblib``.
+    Attributes
+    ----------
+    name, format, content
+        The file.
+    sha256
+        What ``sha256sum`` prints of it.
+    manifest
+        None for a ``.joblib``.
+    proof
+        The content of its member ``proof.json``; None where there is none.
     """
 
     name: str
@@ -46,6 +76,7 @@ class Artifact:
     content: bytes
     sha256: str
     manifest: Manifest | None
+    proof: bytes | None
 
 
 def model_format(name: str) -> ModelFormat:
@@ -97,8 +128,8 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")
-    manifest = _manifest(name, content) if file_format == "skops" else None
-    return Artifact(os.fspath(name), file_format, content, digest, manifest)
+    manifest, proof = _members(name, content) if file_format == "skops" else (None, None)
+    return Artifact(os.fspath(name), file_format, content, digest, manifest, proof)
 
 
 def source_date() -> datetime | None:
@@ -120,26 +151,27 @@ def source_date() -> datetime | None:
         ) from None
 
 
-def with_manifest(archive: bytes, manifest: Mapping[str, Any]) -> bytes:
-    """Return a skops archive with the JSON data of a manifest as one more member, sealed with its digest.
+def portable_members(archive: bytes) -> dict[str, bytes]:
+    """Return the members of a skops archive, those of equal objects equal.
 
-    Equal models and manifests give equal bytes: what skops takes from the moment, the time and the addresses of
-    objects, is left out or replaced by numbers that count up.
+    What skops takes from the moment, the time and the addresses of objects, is left out or replaced by numbers that
+    count up.
     """
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        schema = json.loads(file.read(SCHEMA))
+        members = {new: file.read(old) for old, new in _without_addresses(schema).items()}
+    return members | {SCHEMA: json.dumps(schema, separators=(",", ":")).encode()}
+
+
+def sealed(members: Mapping[str, bytes], manifest: Mapping[str, Any]) -> bytes:
+    """Return a model file: members, the JSON data of a manifest as one more, and the digest of it all."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(buffer, "w") as file:
-        schema = json.loads(source.read(SCHEMA))
-        for old, new in _without_addresses(schema).items():
-            _write(file, new, source.read(old))
-        _write(file, SCHEMA, json.dumps(schema, separators=(",", ":")).encode())
-        _write(file, MANIFEST, json.dumps(manifest, indent=2).encode())
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in {**members, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
+            file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
         file.comment = b"0" * _COMMENT_BYTES
     body = buffer.getvalue()[:-_COMMENT_BYTES]
     return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def _write(file: zipfile.ZipFile, name: str, content: bytes) -> None:
-    file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
 
 
 def _without_addresses(schema: Any) -> dict[str, str]:
@@ -158,18 +190,19 @@ def _without_addresses(schema: Any) -> dict[str, str]:
     return names
 
 
-def _manifest(name: str, content: bytes) -> Manifest:
-    """Check that a ``.skops`` file is whole, and return its manifest."""
+def _members(name: str, content: bytes) -> tuple[Manifest, bytes | None]:
+    """Check that a ``.skops`` file is whole, and return its manifest and, where there is one, its proof."""
     body, seal = content[:-_COMMENT_BYTES], content[-_COMMENT_BYTES:]
     if not content.startswith(b"PK"):
         raise ModelError(f"{name} is no model: make one with titanic fit -o {name}.")
     if hashlib.sha256(body).hexdigest().encode() != seal:
         raise ModelError(f"the model {name} is damaged, or was not made by titanic fit: copy it again.")
     try:
-        data = parse(ZipMembers(content).read(MANIFEST, _MAX_MANIFEST_BYTES))
+        members = ZipMembers(content)
+        data = parse(members.read(MANIFEST, _MAX_MANIFEST_BYTES))
         version = version_of(data)
         if version == FORMAT_VERSION:
-            return Manifest.from_json(data)
+            return Manifest.from_json(data), members.read(PROOF, _MAX_PROOF_BYTES) if PROOF in members else None
     except JsonDataError as error:
         raise ModelError(
             f"the model {name} is damaged in its {error.where}, which {error.fault}: fit it again."

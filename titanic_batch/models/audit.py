@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
-import inspect
+import hashlib
 import json
 import math
 import re
@@ -45,9 +44,9 @@ _ARRAY_KINDS = frozenset("biufU")
 # The start of a member: NumPy's own reader evaluates whatever stands there, and fails on some of it in ways of its own.
 _NPY = re.compile(
     rb"\x93NUMPY\x01\x00(?P<length>..)(?P<header>\{"
-    rb"'descr': (?:'[<>|]\w{1,9}'|\[(?:\('\w{0,64}', '[<>|]\w{1,9}'\)(?:, |(?=\]))){1,64}\]), "
-    rb"'fortran_order': (?:True|False), "
-    rb"'shape': \((?:\d{1,19}(?:,|(?:, \d{1,19}){1,8}))?\), "
+    rb"'descr': (?P<dtype>'[<>|]\w{1,9}'|\[(?:\('\w{0,64}', '[<>|]\w{1,9}'\)(?:, |(?=\]))){1,64}\]), "
+    rb"'fortran_order': (?P<by_columns>True|False), "
+    rb"'shape': \((?P<shape>(?:\d{1,19}(?:,|(?:, \d{1,19}){1,8}))?)\), "
     rb"\} *\n)",
     re.DOTALL | re.ASCII,
 )
@@ -72,21 +71,25 @@ class Archive:
         Its JSON: nodes, each of which describes an object and names the loader that builds it.
     arrays
         Its arrays, read-only, by the names of their members.
+    structure
+        SHA-256, in hex, of the schema as it is in the file: of all but the arrays.
     """
 
     schema: Any
     arrays: Mapping[str, NDArray[Any]]
+    structure: str
 
 
 def audit(content: bytes, trusted: Collection[str]) -> Archive:
-    """Check a skops archive as plain data: nothing is imported but ``trusted`` types, and nothing is built.
+    """Check a skops archive as plain data: nothing is imported, and nothing is built.
 
     Parameters
     ----------
     content
         The zip.
     trusted
-        Full names of the classes that may be built. Their attributes may be any but those that would hide a method.
+        Full names of the classes that may be built. Their attributes may have any names: those that would hide a method
+        are refused by `building.build`, which imports the classes.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def audit(content: bytes, trusted: Collection[str]) -> Archive:
             raise AuditError("it has more nodes than their descriptions take")
         schema, arrays = json.loads(packed), _Arrays(members)
         _check_schema(schema, arrays, frozenset(trusted))
-        return Archive(schema, arrays.known)
+        return Archive(schema, arrays.known, hashlib.sha256(packed).hexdigest())
     except ZipError as error:
         raise AuditError(str(error)) from None
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
@@ -126,7 +129,8 @@ def _check_node(node: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
         # skops would take a node with the id of an earlier one for that, whatever else it says.
         raise AuditError("it has references")
     if loader == "ObjectNode" and name in trusted - {TREE}:
-        _check_attributes(name, node)
+        if node["content"]["__loader__"] != "DictNode":
+            raise AuditError("attributes have no names")
     elif loader == "TreeNode" and name == TREE and name in trusted:
         _check_tree(node, arrays)
     elif name not in _PLAIN_LOADERS.get(loader, ()):
@@ -150,22 +154,6 @@ def _children(node: Any) -> Iterator[Any]:
     elif loader == "NdArrayNode" and node["type"] == "json":
         yield node["shape"]
         yield from node["content"]
-
-
-def _check_attributes(name: str, node: Any) -> None:
-    """Check that the attributes have names, and that none of them hides a method or a property of the class."""
-    if node["content"]["__loader__"] != "DictNode":
-        raise AuditError("attributes have no names")
-    for attribute in node["content"]["content"]:
-        if _is_method(name, attribute):
-            raise AuditError(f"an attribute hides a method of {name}")
-
-
-@functools.lru_cache
-def _is_method(name: str, attribute: str) -> bool:
-    module, _, class_name = name.rpartition(".")
-    of_class = inspect.getattr_static(getattr(importlib.import_module(module), class_name), attribute, None)
-    return callable(of_class) or inspect.isdatadescriptor(of_class)
 
 
 class _Arrays:
@@ -195,16 +183,20 @@ class _Arrays:
 def _array(member: bytes) -> NDArray[Any]:
     if not (found := _NPY.match(member)) or int.from_bytes(found["length"], "little") != len(found["header"]):
         raise ValueError("an array has another header")
-    header = found["header"].decode("ascii")
-    description = ast.literal_eval(header)
-    shape, dtype = description["shape"], np.lib.format.descr_to_dtype(description["descr"])
-    fields = [dtype] if dtype.fields is None else [field[0] for field in dtype.fields.values()]
-    if not all(field.kind in _ARRAY_KINDS and field.itemsize for field in fields):
-        raise AuditError("an array holds something else than numbers or text")
-    if math.prod(shape) * dtype.itemsize != len(member) - found.end() or 0 in shape or description["fortran_order"]:
+    dtype, shape = _dtype(found["dtype"]), tuple(int(size) for size in found["shape"].split(b",") if size)
+    if math.prod(shape) * dtype.itemsize != len(member) - found.end() or 0 in shape or found["by_columns"] == b"True":
         raise AuditError("an array is not as long as it says")
     array: NDArray[Any] = np.frombuffer(member, dtype, offset=found.end()).reshape(shape)
     return array
+
+
+@functools.lru_cache
+def _dtype(description: bytes) -> np.dtype[Any]:
+    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(description.decode("ascii")))
+    fields = [dtype] if dtype.fields is None else [field[0] for field in dtype.fields.values()]
+    if not all(field.kind in _ARRAY_KINDS and field.itemsize for field in fields):
+        raise AuditError("an array holds something else than numbers or text")
+    return dtype
 
 
 def _check_tree(node: Any, arrays: _Arrays) -> None:

@@ -8,7 +8,9 @@ by rules of its own. Here exactly what `audit` has checked is built.
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from titanic_batch.models.audit import Archive
+from titanic_batch.models.audit import Archive, AuditError
 
 
 def build(archive: Archive) -> Any:
@@ -24,6 +26,8 @@ def build(archive: Archive) -> Any:
 
     Raises
     ------
+    AuditError
+        An attribute would hide a method or a property of its class.
     Exception
         What Python or the classes raise where values don't go together, which an audit does not check.
     """
@@ -52,6 +56,9 @@ def _build(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
             return _array(node, arrays)
         case "ObjectNode":
             cls = _class_of(node)
+            for attribute in node["content"]["content"]:
+                if _is_method(cls, attribute):
+                    raise AuditError(f"an attribute hides a method of {cls.__module__}.{cls.__name__}")
             return _restored(cls.__new__(cls), _build(node["content"], arrays))
         case "TreeNode":
             arguments = _build(node["__reduce__"]["args"], arrays)
@@ -62,6 +69,12 @@ def _build(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 
 def _class_of(node: Any) -> Any:
     return getattr(importlib.import_module(node["__module__"]), node["__class__"])
+
+
+@functools.lru_cache
+def _is_method(cls: type, attribute: str) -> bool:
+    of_class = inspect.getattr_static(cls, attribute, None)
+    return callable(of_class) or inspect.isdatadescriptor(of_class)
 
 
 def _restored(instance: Any, state: Any) -> Any:

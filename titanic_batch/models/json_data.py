@@ -85,6 +85,31 @@ def matching(pattern: str, what: str) -> Check:
     return check
 
 
+def one_of(*values: Any) -> Check:
+    """Return a check for one of some values, of the same type."""
+    known = frozenset(map(repr, values))
+
+    def check(value: Any, where: str) -> None:
+        if repr(value) not in known:
+            raise JsonDataError(where, f"is none of {', '.join(map(str, values))}")
+
+    return check
+
+
+def either(*checks: Check) -> Check:
+    """Return a check that passes what one of these passes."""
+
+    def check(value: Any, where: str) -> None:
+        for each in checks[:-1]:
+            try:
+                return each(value, where)
+            except JsonDataError:
+                continue
+        return checks[-1](value, where)
+
+    return check
+
+
 def moment(value: Any, where: str) -> None:
     """Check that a value is a date and a time of ISO 8601."""
     try:

@@ -1,233 +1,85 @@
-"""The pipeline of a model file: built only if nothing in the file can do harm, and then tried on some rows."""
+"""What can be said of a model file before anything in it is built: whether it is ours, safe and of today's contract."""
 
 from __future__ import annotations
 
-import io
-import json
-import lzma
-import pickle
-import re
-import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from importlib.metadata import version
 
-import joblib
-import numpy as np
-import pandas as pd
-import sklearn
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import InconsistentVersionWarning
-from sklearn.pipeline import Pipeline
-
-from titanic_batch.errors import ModelError, TransferError, is_out_of_memory, reason_of
+from titanic_batch.errors import ModelError
 from titanic_batch.models.artifact import Artifact
-from titanic_batch.models.audit import AuditError, UntrustedTypeError, audit
-from titanic_batch.models.building import build
+from titanic_batch.models.audit import Archive, AuditError, UntrustedTypeError, audit
+from titanic_batch.models.known_form import plain_predictor
 from titanic_batch.models.manifest import Manifest
-from titanic_batch.models.training_data import features_of, packaged_rows
-from titanic_batch.passenger.pipeline import TRUSTED_TYPES, build_pipeline
+from titanic_batch.models.proof import Proof
+from titanic_batch.passenger.features import TRUSTED_TYPES
 from titanic_batch.passenger.schema import CONTRACT
-
-_SAMPLE_ROWS = 20
-
-# What unpacking, unpickling and building raise where the bytes are no model.
-_CANNOT_BE_BUILT = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    lzma.LZMAError,
-    pickle.PickleError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+from titanic_batch.scoring.plain import PlainPredictor
 
 
-@contextmanager
-def loading(name: str) -> Iterator[None]:
-    """Replace what a lack of memory, or a file of the installation that can't be read, raises while a model is loaded.
-
-    The model is not at fault then, and trying again may help.
-    """
-    try:
-        yield
-    except (ImportError, MemoryError, OSError) as error:
-        if is_out_of_memory(error):
-            raise TransferError(
-                f"there is not enough memory to load the model {name}: give more, and try again."
-            ) from None
-        if isinstance(error, OSError):
-            raise TransferError(f"loading the model {name} failed ({reason_of(error)}): try again.") from None
-        raise
-
-
-def unpickled(artifact: Artifact) -> tuple[Pipeline, str]:
-    """Load a pickle, which can run any code: one that the caller trusts.
-
-    Returns
-    -------
-    tuple of Pipeline and str
-        The pipeline, and the version of scikit-learn that fitted it.
+def audited(artifact: Artifact, manifest: Manifest) -> Archive:
+    """Return the archive in a ``.skops`` file.
 
     Raises
     ------
     ModelError
-        It can't be loaded, or is no fitted pipeline.
+        It was fitted for another schema, or is not safe to build.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InconsistentVersionWarning)
-        pipeline = _fitted(artifact, lambda: joblib.load(io.BytesIO(artifact.content)), _pickled_version(artifact))
-    versions = [each.message.original_sklearn_version for each in caught
-                if isinstance(each.message, InconsistentVersionWarning)]  # fmt: skip
-    return pipeline, max(versions, key=_is_of_another_minor_version, default=sklearn.__version__)
-
-
-def built(artifact: Artifact, manifest: Manifest) -> Pipeline:
-    """Build the pipeline of a ``.skops`` file, and check that it works.
-
-    Raises
-    ------
-    ModelError
-        It was fitted for another schema, is not safe to build, can't be built, or is not one that we make.
-    """
-    _check_schema(artifact.name, manifest)
-    fitted_by = manifest.libraries["scikit-learn"]
-    try:
-        archive = audit(artifact.content, TRUSTED_TYPES)
-    except UntrustedTypeError:
-        raise _refusal(artifact, "holds types that are not ours to trust", fitted_by) from None
-    except AuditError as error:
-        raise _refusal(artifact, f"is not safe to build ({error})", fitted_by) from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pipeline = _fitted(artifact, lambda: build(archive), fitted_by)
-        try:
-            works = _is_ours(pipeline, manifest)
-        except _CANNOT_BE_BUILT as error:
-            _raise_if_of_the_machine(error)
-            works = False
-    if not works:
-        raise _refusal(artifact, "is not one that titanic fit makes", fitted_by)
-    return pipeline
-
-
-def caution(name: str, fitted_by: str) -> str | None:
-    """Return a warning where another minor version of scikit-learn fitted the model, else None."""
-    if not _is_of_another_minor_version(fitted_by):
-        return None
-    return f"the model {name} {_versions(fitted_by)}: its predictions may differ."
-
-
-def _is_of_another_minor_version(fitted_by: str) -> bool:
-    installed: str = sklearn.__version__
-    return fitted_by.split(".")[:2] != installed.split(".")[:2]
-
-
-def _versions(fitted_by: str) -> str:
-    return f"was fitted by scikit-learn {fitted_by}, and this is {sklearn.__version__}"
-
-
-def _pickled_version(artifact: Artifact) -> str | None:
-    """Return the version of scikit-learn in a pickle's bytes, which may fail before it tells; None if it is not found.
-
-    There it is the string after ``_sklearn_version``, which its length precedes.
-    """
-    found = re.search(rb"_sklearn_version(?:\x94|q.)?[\x8cX](.)(?:\0\0\0)?(\d[\w.+]*)", artifact.content, re.DOTALL)
-    return None if found is None else found[2][: found[1][0]].decode()
-
-
-def _refusal(artifact: Artifact, what: str, fitted_by: str | None) -> ModelError:
-    """Return the error for a file that can't be built, which names both versions of scikit-learn if they differ."""
-    why = "" if fitted_by in (None, sklearn.__version__) else f", and {_versions(fitted_by)}"
-    return ModelError(f"the model {artifact.name} {what}{why}: fit it again.")
-
-
-def _raise_if_of_the_machine(error: Exception) -> None:
-    """Raise an error again that is the machine's: the model's bytes are in memory already."""
-    if is_out_of_memory(error):
-        raise MemoryError from None
-    if isinstance(error, OSError) and error.errno is not None:
-        raise error
-
-
-def _check_schema(name: str, manifest: Manifest) -> None:
-    """Raise `ModelError` where a model was fitted for another contract than today's."""
     schema = manifest.schema
     if schema.version != CONTRACT.version:
         theirs, ours = f"version {schema.version}", f"version {CONTRACT.version}"
     elif schema.digest != CONTRACT.digest:
         theirs, ours = f"digest {schema.digest[:12]}", f"digest {CONTRACT.digest[:12]}"
     else:
-        return
-    raise ModelError(f"the model {name} was fitted for another schema ({theirs}, and this is {ours}): fit it again.")
+        try:
+            return audit(artifact.content, TRUSTED_TYPES)
+        except AuditError as error:
+            raise unsafe(artifact, error) from None
+    raise ModelError(
+        f"the model {artifact.name} was fitted for another schema ({theirs}, and this is {ours}): fit it again."
+    )
 
 
-def _fitted(artifact: Artifact, load: Callable[[], Any], fitted_by: str | None) -> Pipeline:
+def proven_predictor(artifact: Artifact, archive: Archive, manifest: Manifest) -> PlainPredictor | None:
+    """Return what predicts as scikit-learn does; None where the file is of another form, or its proof does not hold."""
+    if artifact.proof is None:
+        return None
     try:
-        pipeline = load()
-    except _CANNOT_BE_BUILT as error:
-        _raise_if_of_the_machine(error)
-        what = f"can't be built with scikit-learn {sklearn.__version__} ({type(error).__name__})"
-        raise _refusal(artifact, what, fitted_by) from None
-    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline, "feature_names_in_"):
-        raise ModelError(f"{artifact.name} holds no fitted pipeline: make one with titanic fit.")
-    return pipeline
+        proof = Proof.from_bytes(artifact.proof)
+        predictor = plain_predictor(archive, manifest)
+    except ValueError:  # an OtherFormError is one
+        return None
+    n_features = len(predictor.feature_names)
+    holds = proof.structure == archive.structure and proof.holds(n_features, lambda X: predictor.predict(X)[:, 1])
+    return predictor if holds else None
 
 
-def _is_ours(pipeline: Pipeline, manifest: Manifest) -> bool:
-    """Return whether a pipeline prepares rows as ours does, and its trees fit the features that it makes.
-
-    It predicts for some rows, after all has been checked that says how much memory and how many threads that takes.
-    """
-    features, classifier = pipeline[:-1], pipeline[-1]
-    trees = classifier.estimators_
-    sample = features_of(packaged_rows().head(_SAMPLE_ROWS))
-    return (
-        _parameters(features) == _parameters(build_pipeline()[:-1].fit(sample))
-        and list(pipeline.feature_names_in_) == list(sample.columns)
-        and list(features.get_feature_names_out()) == manifest.features
-        and all(_has_two_classes(each) for each in (classifier, *trees))
-        and all(tree.tree_.n_features == len(manifest.features) and tree.tree_.max_n_classes == 2 for tree in trees)
-        and (classifier.n_jobs, classifier.verbose) == (None, 0)
-        and (classifier.n_estimators, classifier.random_state) == (len(trees), manifest.seed)
-        and _can_be_fitted_again(classifier)
-        and _predicts(pipeline, sample)
-    )
+def unsafe(artifact: Artifact, error: AuditError) -> ModelError:
+    """Return the error for a file that an audit refuses."""
+    is_untrusted = isinstance(error, UntrustedTypeError)
+    what = "holds types that are not ours to trust" if is_untrusted else f"is not safe to build ({error})"
+    return refusal(artifact, what, None if artifact.manifest is None else artifact.manifest.libraries["scikit-learn"])
 
 
-def _has_two_classes(classifier: Any) -> bool:
-    return bool(list(classifier.classes_) == [0, 1] and classifier.n_classes_ == 2 and classifier.n_outputs_ == 1)
+def refusal(artifact: Artifact, what: str, fitted_by: str | None) -> ModelError:
+    """Return the error for a file that can't be built, which names both versions of scikit-learn if they differ."""
+    why = "" if fitted_by in (None, _installed()) else f", and {_versions(fitted_by)}"
+    return ModelError(f"the model {artifact.name} {what}{why}: fit it again.")
 
 
-def _can_be_fitted_again(classifier: Any) -> bool:
-    """Return whether scikit-learn accepts the parameters, with which a comparison fits the classifier again."""
-    classifier._validate_params()  # raises a ValueError, as each fit does
-    return True
+def caution(name: str, fitted_by: str) -> str | None:
+    """Return a warning where another minor version of scikit-learn fitted the model, else None."""
+    if not is_of_another_minor_version(fitted_by):
+        return None
+    return f"the model {name} {_versions(fitted_by)}: its predictions may differ."
 
 
-def _predicts(pipeline: Pipeline, sample: pd.DataFrame) -> bool:
-    probabilities = pipeline.predict_proba(sample)
-    return bool(
-        probabilities.shape == (len(sample), 2)
-        and np.allclose(probabilities.sum(axis=1), 1)
-        and set(pipeline.predict(sample)) <= {0, 1}
-    )
+def is_of_another_minor_version(fitted_by: str) -> bool:
+    """Return whether a version of scikit-learn differs from the installed one in more than its last number."""
+    return fitted_by.split(".")[:2] != _installed().split(".")[:2]
 
 
-def _parameters(features: Pipeline) -> str:
-    """Return the parameters of all transformers as JSON, both of those before the fit and of the fitted ones."""
+def _versions(fitted_by: str | None) -> str:
+    return f"was fitted by scikit-learn {fitted_by}, and this is {_installed()}"
 
-    def described(thing: Any) -> Any:
-        if not isinstance(thing, BaseEstimator):
-            return type(thing).__name__
-        return [type(thing).__name__, thing.get_params(deep=False), getattr(thing, "transformers_", None)]
 
-    return json.dumps(features, default=described, sort_keys=True)
+def _installed() -> str:
+    return version("scikit-learn")  # to import it takes a second

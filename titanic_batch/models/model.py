@@ -1,37 +1,61 @@
-"""The model: the fitted pipeline with all that is known about it."""
+"""The model: the fitted pipeline with all that is known about it.
+
+A model file of the known form is scored without its pipeline, and so without scikit-learn, whose import takes longer
+than a small job. So nothing here imports scikit-learn or pandas before a method needs it.
+"""
 
 from __future__ import annotations
 
 import copy
+import hashlib
+import importlib.resources
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import joblib
-import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
+from titanic_batch import passenger
 from titanic_batch.errors import DataError, ModelError, UsageError
-from titanic_batch.models.artifact import DEFAULT_MODEL, ModelFormat, model_format, read_artifact, with_manifest
-from titanic_batch.models.cross_validation import without_few_rows_warning
-from titanic_batch.models.evaluation import Evaluation, evaluate
-from titanic_batch.models.loading import built, caution, loading, unpickled
+from titanic_batch.models.artifact import (
+    DEFAULT_MODEL,
+    PROOF,
+    SCHEMA,
+    Artifact,
+    ModelFormat,
+    loading,
+    model_format,
+    portable_members,
+    read_artifact,
+    sealed,
+)
+from titanic_batch.models.audit import Archive
+from titanic_batch.models.loading import audited, caution, proven_predictor
 from titanic_batch.models.manifest import Manifest
-from titanic_batch.models.provenance import fit_record_of, manifest_of
-from titanic_batch.models.training_data import features_of, packaged_rows
-from titanic_batch.passenger.pipeline import build_pipeline
+from titanic_batch.models.proof import Proof
+from titanic_batch.models.scores import ModelScores
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.passenger.words import DEFAULT_SEED, LABEL, ROWS
-from titanic_batch.scoring.drift import Drift, Reference
+from titanic_batch.scoring.drift import Reference
+from titanic_batch.scoring.predictor import Predictor
 from titanic_batch.scoring.scorer import Scorer
 from titanic_batch.version import __version__
 from titanic_batch.writing.publishing import Publication
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+    from titanic_batch.models.evaluation import Evaluation
+
 REFERENCE = "reference"
+REFERENCE_FILE = "reference.skops"
+
+Engine = Literal["plain", "scikit-learn"]
+"""What computes predictions: the arrays of a proven model file, or the pipeline itself."""
 
 
 class Model:
@@ -46,14 +70,12 @@ class Model:
 
     Attributes
     ----------
-    pipeline : Pipeline
-        The features and the classifier.
     source : str
         The file that the model was loaded from, ``reference``, or ``fitted``.
     sha256 : str or None
         SHA-256 of that file.
     caution : str or None
-        A warning where another version of scikit-learn fitted it.
+        A warning where another version of scikit-learn fitted it, and this one is asked for predictions.
 
     Examples
     --------
@@ -62,11 +84,56 @@ class Model:
     """
 
     def __init__(self, seed: int = DEFAULT_SEED, **parameters: Any) -> None:
-        self.pipeline: Pipeline = build_pipeline(seed, **parameters)
+        from titanic_batch.passenger.pipeline import build_pipeline
+
+        self._begin(build_pipeline(seed, **parameters))
+
+    def _begin(self, pipeline: Pipeline | None) -> None:
+        """Set what a model has before it is fitted or loaded."""
         self.source = "fitted"
         self.sha256: str | None = None
         self.caution: str | None = None
         self._info: Manifest | None = None
+        self._pipeline = pipeline
+        self._build: Callable[[], Pipeline] | None = None
+        self._plain: Predictor | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The features and the classifier. That of a model file is built when it is first asked for.
+
+        Raises
+        ------
+        ModelError
+            It can't be built.
+        TransferError
+            There is not enough memory.
+        """
+        if self._pipeline is None:
+            assert self._build is not None  # noqa: S101  # what has no pipeline was loaded from a file
+            with loading(self.source):
+                self._pipeline = self._build()
+        return self._pipeline
+
+    @property
+    def engine(self) -> Engine:
+        """What computes the predictions of `scores`; both give the same bits."""
+        return "scikit-learn" if self._plain is None else "plain"
+
+    def predictor(self) -> Predictor:
+        """Return what computes the predictions of `scores`.
+
+        Raises
+        ------
+        ModelError
+            The model is not fitted.
+        """
+        self._check_fitted()
+        if self._plain is not None:
+            return self._plain
+        from titanic_batch.scoring.pipelines import PipelinePredictor
+
+        return PipelinePredictor(self.pipeline)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -105,6 +172,10 @@ class Model:
         UsageError
             The parameters can't be combined, or not with so few rows.
         """
+        from titanic_batch.models.cross_validation import without_few_rows_warning
+        from titanic_batch.models.provenance import fit_record_of, manifest_of
+        from titanic_batch.models.training_data import features_of
+
         X, y = features_of(frame), frame[LABEL]
         if y.nunique() < 2:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
@@ -153,6 +224,8 @@ class Model:
         """
         if not len(frame):
             raise DataError("there are no rows to evaluate the model on: add some.")
+        from titanic_batch.models.evaluation import evaluate
+
         return evaluate(frame[LABEL].to_numpy(), self.predict_proba(frame)[:, 1])
 
     def record(self, name: str, evaluation: Evaluation, predictions: Sequence[int] | None = None) -> None:
@@ -185,12 +258,26 @@ class Model:
         """
         self._check_fitted()
         if file_format == "skops":
-            import skops.io  # imports all of scikit-learn, and is not needed to load a model
+            import skops.io
 
-            return with_manifest(skops.io.dumps(self.pipeline), self.manifest)
+            members = portable_members(skops.io.dumps(self.pipeline))
+            return sealed(members | self._proof(members[SCHEMA]), self.manifest)
+        import joblib
+
         buffer = io.BytesIO()
         joblib.dump(self.pipeline, buffer)
         return buffer.getvalue()
+
+    def _proof(self, schema: bytes) -> dict[str, bytes]:
+        """Return the member that proves an archive of this schema; none for a classifier whose form is not known."""
+        from sklearn.ensemble import RandomForestClassifier
+
+        classifier = self.pipeline[-1]
+        if type(classifier) is not RandomForestClassifier:
+            return {}
+        structure = hashlib.sha256(schema).hexdigest()
+        proof = Proof.of(structure, classifier.n_features_in_, lambda X: classifier.predict_proba(X)[:, 1])
+        return {PROOF: proof.to_bytes()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a ``.skops`` or ``.joblib`` file, which appears whole or not at all.
@@ -239,22 +326,46 @@ class Model:
                     f"{artifact.name} is a pickle, which can run any code: name its digest with --model-sha256 if you "
                     "trust it, or use a .skops model."
                 )
-            model = cls()
-            if artifact.manifest is None:
-                model.pipeline, fitted_by = unpickled(artifact)
-                model._info = manifest_of(model.pipeline, fitted_by)
-            else:
-                model.pipeline = built(artifact, artifact.manifest)
-                model._info = artifact.manifest
-        model.caution = caution(artifact.name, model._info.libraries["scikit-learn"])
+            model = cls.__new__(cls)
+            model._begin(None)
+            model._take(artifact)
         model.source = artifact.name
         model.sha256 = artifact.sha256
         return model
 
+    def _take(self, artifact: Artifact) -> None:
+        """Become the model in a file."""
+        if artifact.manifest is None:
+            from titanic_batch.models.pipelines import unpickled
+            from titanic_batch.models.provenance import manifest_of
+
+            self._pipeline, fitted_by = unpickled(artifact)
+            self._info = manifest_of(self._pipeline, fitted_by)
+        else:
+            self._info = manifest = artifact.manifest
+            archive = audited(artifact, manifest)
+            self._build = lambda: _built(artifact, archive, manifest)
+            self._plain = proven_predictor(artifact, archive, manifest)
+            if self._plain is not None:
+                return
+            self._pipeline = self._build()
+        self.caution = caution(artifact.name, self._info.libraries["scikit-learn"])
+
     @classmethod
     def reference(cls) -> Self:
-        """Return the reference model: fitted on the packaged rows with the default seed and parameters."""
-        model = cls().fit(packaged_rows())
+        """Return the reference model: fitted on the packaged rows with the default seed and parameters.
+
+        It comes as a file in the notebook's folder; where there is none, it is fitted now.
+        """
+        with ExitStack() as stack:
+            file = importlib.resources.files(passenger).joinpath(REFERENCE_FILE)
+            if file.is_file():
+                model = cls.load(stack.enter_context(importlib.resources.as_file(file)))
+                model.sha256 = None  # it has no other name than this
+            else:
+                from titanic_batch.models.training_data import packaged_rows
+
+                model = cls().fit(packaged_rows())
         model.source = REFERENCE
         return model
 
@@ -285,9 +396,8 @@ class Model:
         ModelError
             The model is not fitted.
         """
-        self._check_fitted()
-        fit = None if self._info is None else self._info.fit
-        return ModelScores(Scorer(self.pipeline, None if fit is None else Reference.from_json(fit.reference)))
+        fit = self.info.fit
+        return ModelScores(Scorer(self.predictor(), None if fit is None else Reference.from_json(fit.reference)))
 
     @property
     def seed(self) -> int:
@@ -295,29 +405,14 @@ class Model:
         return int(self.pipeline[-1].random_state)
 
     def _check_fitted(self) -> None:
-        if not hasattr(self.pipeline, "feature_names_in_"):
+        if self._info is None:
             raise _not_fitted()
 
 
-class ModelScores:
-    """Scores tables of accepted rows, and counts what they are like."""
+def _built(artifact: Artifact, archive: Archive, manifest: Manifest) -> Pipeline:
+    from titanic_batch.models.pipelines import built
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
-
-    def __call__(self, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-        """Return the labels (int8) and probabilities (float64) of ``rows``, in their order."""
-        scored = self._scorer.score(rows)
-        return pa.array(scored.label), pa.array(scored.probability)
-
-    @property
-    def measures_drift(self) -> bool:
-        """Whether the model records the rows of its fit, so that others can be compared with them."""
-        return self._scorer.measures_drift
-
-    def take_drift(self) -> Drift | None:
-        """Return how the rows since the last call compare with those of the fit; None if unknown, or without rows."""
-        return self._scorer.take_drift()
+    return built(artifact, archive, manifest)
 
 
 def resolve_model(name: str | None, sha256: str | None = None) -> Model:

@@ -12,7 +12,8 @@ from sklearn.pipeline import Pipeline
 
 from titanic_batch.models.artifact import source_date
 from titanic_batch.models.manifest import FitRecord, Manifest, SchemaId, Training
-from titanic_batch.passenger.pipeline import CATEGORIES, PARAMETERS
+from titanic_batch.passenger.features import CATEGORIES
+from titanic_batch.passenger.pipeline import PARAMETERS
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.passenger.words import DESCRIPTION, LABEL
 from titanic_batch.scoring.drift import Reference

@@ -40,7 +40,7 @@ def frame_of_rows(tables: Iterable[pa.Table], contract: Contract) -> pd.DataFram
 
 def features_of(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the columns that the pipeline is fitted on: those of the contract but for its key."""
-    return frame[[name for name in CONTRACT.types if name != CONTRACT.key]]
+    return frame[CONTRACT.without_key]
 
 
 def split_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, Labels]:

@@ -90,6 +90,9 @@ class ZipMembers:
             raise ZipError("its zip describes a member in two ways")
         return start
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
     def read(self, name: str, most: int | None = None) -> bytes:
         """Return the content of a member.
 

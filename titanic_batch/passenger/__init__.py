@@ -24,12 +24,16 @@ The rest of the package uses only the following names.
     CONTRACT            contract of a row: a pandera schema, its version, and which column is the key
     LABELLED_CONTRACT   the same with the label, for rows to fit on
 
+``features``, which does not import scikit-learn because rows are scored without it:
+
+    FEATURES            the steps that make features of columns, in order: what the pipeline begins with
+    CATEGORIES          meaning of the codes of each feature: in the manifest
+    TRUSTED_TYPES       classes that loading a model file may instantiate
+
 ``pipeline``:
 
     build_pipeline      takes a seed and parameters, returns the unfitted pipeline, whose last step is ``classifier``
     PARAMETERS          names of the classifier's parameters that ``fit --param`` accepts
-    CATEGORIES          meaning of the codes of each feature: in the manifest
-    TRUSTED_TYPES       classes that loading a model file may instantiate
     GROUPS              columns by whose values the model's page breaks down its performance
     NOTEBOOK_GRID       the notebook's parameter grid, which ``fit --tune`` searches
     NOTEBOOK_PARAMETERS parameters that the notebook's search finds: the model's page compares the model with them

@@ -8,18 +8,9 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
+from titanic_batch.passenger.features import FEATURES
 from titanic_batch.passenger.words import DEFAULT_SEED
-from titanic_batch.scoring.transformers import BinEncoder, CategoryEncoder
-
-MISSING_NUMBER = -0.5  # stands for a missing number in the notebook, and lies in the first bin of Age and of Fare
-
-AGE_EDGES = (-1, 0, 5, 12, 18, 25, 35, 60, 120)
-AGE_BINS = ("Unknown", "Baby", "Child", "Teenager", "Student", "Young Adult", "Adult", "Senior")
-FARE_EDGES = (-1, 0, 8, 15, 31, 1000)
-FARE_BINS = ("Unknown", "1_quartile", "2_quartile", "3_quartile", "4_quartile")
-DECKS = ("A", "B", "C", "D", "E", "F", "G", "T", "N")
-MISSING_DECK = "N"
-SEXES = ("female", "male")
+from titanic_batch.scoring.transformers import transformer_of
 
 # Chosen by cross-validation on data/train.csv alone. By 10-fold cross-validation, repeated 20 times with other folds
 # and seeds, their accuracy is 0.772, log loss 0.471 and Brier score 0.151; for the parameters that the notebook's grid
@@ -76,26 +67,6 @@ NOTEBOOK_PARAMETERS: dict[str, Any] = {
 # Columns by whose values the page about a model shows how good it is.
 GROUPS = ("Sex", "Pclass")
 
-# All classes that may be built from a model file, besides NumPy's and Python's own.
-TRUSTED_TYPES = (
-    "sklearn.compose._column_transformer.ColumnTransformer",
-    "sklearn.ensemble._forest.RandomForestClassifier",
-    "sklearn.pipeline.Pipeline",
-    "sklearn.preprocessing._function_transformer.FunctionTransformer",
-    "sklearn.tree._classes.DecisionTreeClassifier",
-    "sklearn.tree._tree.Tree",
-    "titanic_batch.scoring.transformers.BinEncoder",
-    "titanic_batch.scoring.transformers.CategoryEncoder",
-)
-
-# The code of a category is its position; any other value has the next code.
-CATEGORIES: dict[str, list[str]] = {
-    "Age": list(AGE_BINS),
-    "Fare": list(FARE_BINS),
-    "Cabin": list(DECKS),
-    "Sex": list(SEXES),
-}
-
 
 def build_pipeline(seed: int = DEFAULT_SEED, **parameters: Any) -> Pipeline:
     """Return the unfitted pipeline: the notebook's features, then a random forest.
@@ -110,17 +81,11 @@ def build_pipeline(seed: int = DEFAULT_SEED, **parameters: Any) -> Pipeline:
     Returns
     -------
     Pipeline
-        Its steps are ``features`` and ``classifier``. It takes a frame with at least the columns ``Age``, ``Fare``,
-        ``Cabin``, ``Sex``, ``Pclass``, ``SibSp`` and ``Parch``; all others are ignored.
+        Its steps are ``features`` and ``classifier``. It takes a frame with at least the columns that `FEATURES` names;
+        all others are ignored.
     """
     features = ColumnTransformer(
-        [
-            ("age", BinEncoder(AGE_EDGES, MISSING_NUMBER), ["Age"]),
-            ("fare", BinEncoder(FARE_EDGES, MISSING_NUMBER), ["Fare"]),
-            ("cabin", CategoryEncoder(DECKS, missing=MISSING_DECK, first_letter=True), ["Cabin"]),
-            ("sex", CategoryEncoder(SEXES), ["Sex"]),
-            ("as_is", "passthrough", ["Pclass", "SibSp", "Parch"]),
-        ],
+        [(step.name, transformer_of(step.encoder), list(step.columns)) for step in FEATURES],
         verbose_feature_names_out=False,
     )
     forest = RandomForestClassifier(**{**DEFAULT_PARAMETERS, "random_state": seed, **parameters})

@@ -1,8 +1,10 @@
-"""Encoders of feature values: numbers by the bin they fall into, categories by their position.
+"""Encoders of feature values: numbers by the bin they fall into, categories by their position, or numbers as they are.
 
 Each encoder gives the same codes to an array, an Arrow column and a single value. Arrow columns are encoded without a
 frame, which makes millions of rows cheap, and single values without an array, which makes one row cheap. Codes depend
 on an encoder's parameters alone: nothing is learned, so nothing leaks from one data set into another.
+
+Only NumPy and Arrow are imported here: `transformers` makes scikit-learn's of them.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,9 +53,9 @@ class Bins:
         return codes
 
     def column_codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int8] | None:
-        """Return the codes of an Arrow column, of shape (n_samples,); None if its type is not numeric."""
+        """Return the codes of an Arrow column, of shape (n_samples,); None if its type is neither numeric nor null."""
         arrow_type = column.type
-        if not (pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type)):
+        if not (pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type) or pa.types.is_null(arrow_type)):
             return None
         if arrow_type not in (pa.float64(), pa.float32()):
             column = column.cast(pa.float64(), safe=False)
@@ -100,8 +102,10 @@ class Categories:
         return np.asarray(codes, dtype=np.int8).take(positions)
 
     def column_codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int8] | None:
-        """Return the codes of an Arrow column, of shape (n_samples,); None if it does not contain strings."""
+        """Return the codes of an Arrow column, of shape (n_samples,); None if its type is neither text nor null."""
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if pa.types.is_null(array.type):
+            array = array.cast(pa.string())
         if not pa.types.is_dictionary(array.type):
             array = pc.dictionary_encode(array)
         values = array.dictionary
@@ -123,3 +127,35 @@ class Categories:
         elif self.first_letter:
             value = value[:1]
         return self.values.index(value) if value in self.values else len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Passthrough:
+    """Numbers that are features as they are."""
+
+    def column_codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[Any] | None:
+        """Return an Arrow column of shape (n_samples,), a missing number as NaN; None if it is neither int nor float.
+
+        Its dtype is that of the column, or float64 for integers of which some are missing, as in pandas.
+        """
+        if pa.types.is_integer(column.type):
+            column = column.cast(pa.float64(), safe=False) if column.null_count else column
+        elif column.type not in (pa.float64(), pa.float32()):
+            return None
+        values: NDArray[Any] = (pc.fill_null(column, float("nan")) if column.null_count else column).to_numpy()
+        return values
+
+    def code(self, value: float | None) -> float | None:
+        """Return the value itself."""
+        return value
+
+
+Encoder = Bins | Categories | Passthrough
+
+
+class FeatureStep(NamedTuple):
+    """Columns that one encoder makes features of, a feature for each column, under a name of its own."""
+
+    name: str
+    encoder: Encoder
+    columns: tuple[str, ...]

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from titanic_batch.scoring.scorer import Scorer
-from titanic_batch.scoring.shortcuts import parts_of
 
 KNOWN_ROWS = 2**16  # about 20 MB
 
@@ -42,11 +41,11 @@ class RowScorer:
 
     def __init__(self, scorer: Scorer, columns: Sequence[str]) -> None:
         self._scorer = scorer
-        self._codes: list[tuple[int, Callable[[Any], Any] | None]] | None = None
-        parts = parts_of(scorer.features)
+        self._codes: list[tuple[int, Callable[[Any], Any]]] | None = None
+        parts = scorer.predictor.parts
         if parts is not None and {name for name, _ in parts} <= set(columns):
             places = {name: place for place, name in enumerate(columns)}
-            self._codes = [(places[name], None if encoder is None else encoder.code) for name, encoder in parts]
+            self._codes = [(places[name], encoder.code) for name, encoder in parts]
         self._known: dict[tuple[Any, ...], RowScore] = {}
         self._lock = threading.Lock()
 
@@ -61,9 +60,7 @@ class RowScorer:
         The values of a row are of type int, float or str; a missing one is None.
         """
         assert self._codes is not None  # noqa: S101  # can_score
-        features = [
-            tuple(row[place] if code is None else code(row[place]) for place, code in self._codes) for row in rows
-        ]
+        features = [tuple(code(row[place]) for place, code in self._codes) for row in rows]
         known = self._known
         scores = {key: known.get(key) for key in features}
         if unknown := [key for key, score in scores.items() if score is None]:
@@ -71,7 +68,7 @@ class RowScorer:
         return [scores[key] for key in features]  # type: ignore[misc]  # none of them is None now
 
     def _learned(self, keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], RowScore]:
-        both = self._scorer.predict_features(np.array(keys))
+        both = self._scorer.predictor.predict(np.array(keys))
         texts = pa.array(np.ascontiguousarray(both[:, 1])).cast(pa.string()).to_pylist()
         scores = {
             key: RowScore(int(label), probability, text)

@@ -17,34 +17,35 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from titanic_batch.reading.columns import as_single_array
-from titanic_batch.scoring.encoders import Bins, Categories
+from titanic_batch.scoring.encoders import Bins, Categories, Passthrough
+from titanic_batch.scoring.predictor import Parts
 
 _PROOF_ROWS = 100
 # scikit-learn changes the warning filters of the process to run in threads, which two threads must not do at once.
 _PROVING = threading.Lock()
 
 
-def parts_of(steps: Pipeline | None) -> list[tuple[str, Bins | Categories | None]] | None:
-    """Return the column and the encoder of each feature; the encoder is None if the feature is the column itself.
+def parts_of_pipeline(steps: Pipeline | None) -> Parts | None:
+    """Return how each feature is made.
 
     Return None unless the steps are a single ``ColumnTransformer`` that encodes columns one by one, or passes them
     through.
     """
     if steps is None or len(steps) != 1 or type(steps[0]) is not ColumnTransformer or steps[0].transformer_weights:
         return None
-    parts: list[tuple[str, Bins | Categories | None]] = []
+    parts: Parts = []
     for _, transformer, names in steps[0].transformers_:
         if transformer == "drop":
             continue
         passes = isinstance(transformer, FunctionTransformer) and transformer.func is None
-        encoder = getattr(transformer, "encoder", None)
+        encoder = Passthrough() if passes else getattr(transformer, "encoder", None)
         if (
-            not (passes or isinstance(encoder, Bins | Categories))
+            not isinstance(encoder, Bins | Categories | Passthrough)
             or not isinstance(names, list)
             or set(map(type, names)) != {str}
         ):
             return None
-        parts += [(name, None if passes else encoder) for name in names]
+        parts += [(name, encoder) for name in names]
     return parts or None
 
 
@@ -76,7 +77,7 @@ class FeatureColumns:
 
     def __init__(self, steps: Pipeline) -> None:
         self._steps = steps
-        self._parts = parts_of(steps)
+        self._parts = parts_of_pipeline(steps)
         self._proven = False
 
     def __call__(self, table: pa.Table) -> Any:
@@ -94,22 +95,11 @@ class FeatureColumns:
         """Return the features, each of shape (n_samples,); None if these columns need a frame."""
         columns = []
         for name, encoder in self._parts or ():
-            column = as_single_array(table[name])
-            values = _numbers(column) if encoder is None else encoder.column_codes(column)
+            values = encoder.column_codes(as_single_array(table[name]))
             if values is None:
                 return None
             columns.append(values)
         return columns or None
-
-
-def _numbers(column: pa.Array) -> NDArray[Any] | None:
-    """Return numbers as pandas would, a missing one as NaN; None if the type is another."""
-    if pa.types.is_integer(column.type):
-        column = column.cast(pa.float64(), safe=False) if column.null_count else column
-    elif column.type not in (pa.float64(), pa.float32()):
-        return None
-    values: NDArray[Any] = (pc.fill_null(column, float("nan")) if column.null_count else column).to_numpy()
-    return values
 
 
 def _are_same(theirs: Any, ours: list[NDArray[Any]] | None) -> bool:

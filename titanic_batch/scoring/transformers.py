@@ -8,14 +8,14 @@ encoded by category rather than by row, and gets the same codes as a column of s
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from titanic_batch.scoring.encoders import Bins, Categories
+from titanic_batch.scoring.encoders import Bins, Categories, Encoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,3 +143,14 @@ class CategoryEncoder(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+
+def transformer_of(encoder: Encoder) -> BinEncoder | CategoryEncoder | Literal["passthrough"]:
+    """Return what encodes as an encoder does within a ``ColumnTransformer``, unfitted."""
+    match encoder:
+        case Bins(edges, missing):
+            return BinEncoder(edges, missing)
+        case Categories(values, missing_value, first_letter):
+            return CategoryEncoder(values, missing_value, first_letter)
+        case _:
+            return "passthrough"

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from titanic_batch.errors import TransferError
-from titanic_batch.models.artifact import DEFAULT_MODEL, read_artifact
-from titanic_batch.models.loading import loading
+from titanic_batch.models.artifact import DEFAULT_MODEL, loading, read_artifact
 from titanic_batch.models.model import Model, resolve_model
 from titanic_batch.server.served_model import ServedModel
 

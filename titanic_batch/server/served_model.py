@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from titanic_batch.checking.judging import Judge, JudgedBlock
-from titanic_batch.models.model import Model, ModelScores
+from titanic_batch.models.model import Model
+from titanic_batch.models.scores import ModelScores
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.passenger.words import LABEL
 from titanic_batch.reading.input_table import InputTable
@@ -88,7 +89,7 @@ class ServedModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        scorer = Scorer(model.pipeline)  # without a reference: a server does not measure drift
+        scorer = Scorer(model.predictor())  # without a reference: a server does not measure drift
         self._row_scorer = RowScorer(scorer, tuple(CONTRACT.types))
         self._columns = PredictedColumns(CONTRACT, LABEL, ModelScores(scorer), provenance=model.provenance)
         self._schema = self._columns.schema([], "parquet")

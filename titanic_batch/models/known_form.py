@@ -1,0 +1,282 @@
+"""The form of the model files that are scored without scikit-learn: all is known in them but the trees.
+
+An audited archive may still be a pipeline that scikit-learn refuses, or that means something else. So each attribute
+must be what `Model.to_bytes` writes for a pipeline of `FEATURES` and a ``RandomForestClassifier``. The parameters of
+the latter may be any that scikit-learn accepts; to predict takes none of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from titanic_batch.models.audit import TREE, Archive
+from titanic_batch.models.json_data import Check, JsonDataError, either, members, nullable, number, one_of, whole
+from titanic_batch.models.manifest import Manifest
+from titanic_batch.passenger.features import FEATURES
+from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.scoring.encoders import Bins, Categories, Encoder
+from titanic_batch.scoring.plain import PlainPredictor
+from titanic_batch.scoring.predictor import parts_of
+from titanic_batch.scoring.trees import TreeEnsemble
+
+_PIPELINE = "sklearn.pipeline.Pipeline"
+_COLUMN_TRANSFORMER = "sklearn.compose._column_transformer.ColumnTransformer"
+_FUNCTION_TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
+_CLASSIFIER = "sklearn.ensemble._forest.RandomForestClassifier"
+_TREE_CLASSIFIER = "sklearn.tree._classes.DecisionTreeClassifier"
+_BIN_ENCODER = "titanic_batch.scoring.transformers.BinEncoder"
+_CATEGORY_ENCODER = "titanic_batch.scoring.transformers.CategoryEncoder"
+
+# Written by some of the versions of scikit-learn from 1.7 on, and of no effect.
+_OF_SOME_VERSIONS = {"force_int_remainder_cols": "deprecated", "_sample_weight": None}
+_NODE_TYPE = np.dtype(
+    {
+        "names": ["left_child", "right_child", "feature", "threshold", "impurity", "n_node_samples",
+                  "weighted_n_node_samples", "missing_go_to_left"],
+        "formats": ["<i8", "<i8", "<i8", "<f8", "<f8", "<i8", "<f8", "|u1"],
+        "itemsize": 64,
+    }
+)  # fmt: skip
+
+
+def _class_weights(value: Any, where: str) -> None:
+    """Check that a value is a weight for each class."""
+    if not isinstance(value, dict) or not value.keys() <= {0, 1}:
+        raise JsonDataError(where, "weighs other classes")
+    for weight in value.values():
+        number(0)(weight, where)
+
+
+_SHARE = number(np.nextafter(0, 1), 1)
+_IN_A_TREE: dict[str, Check] = {
+    "criterion": one_of("gini", "entropy", "log_loss"),
+    "max_depth": nullable(whole(1)),
+    "min_samples_split": either(whole(2), _SHARE),
+    "min_samples_leaf": either(whole(1), number(np.nextafter(0, 1), np.nextafter(1, 0))),
+    "min_weight_fraction_leaf": number(0, 0.5),
+    "max_features": nullable(either(whole(1), _SHARE, one_of("sqrt", "log2"))),
+    "max_leaf_nodes": nullable(whole(2)),
+    "min_impurity_decrease": number(0),
+    "ccp_alpha": number(0),
+}
+_OF_THE_ENSEMBLE: dict[str, Check] = {
+    "bootstrap": one_of(True, False),
+    "class_weight": nullable(either(one_of("balanced", "balanced_subsample"), _class_weights)),
+    "max_samples": nullable(either(whole(1), _SHARE)),
+    "_n_samples": whole(1),
+    "_n_samples_bootstrap": nullable(whole(1)),
+}
+# What `RandomForestClassifier` gives to each of its trees, in its order.
+_GIVEN_TO_TREES = ("criterion", "max_depth", "min_samples_split", "min_samples_leaf", "min_weight_fraction_leaf",
+                   "max_features", "max_leaf_nodes", "min_impurity_decrease", "random_state", "ccp_alpha",
+                   "monotonic_cst")  # fmt: skip
+_UNFITTED_TREE = {
+    "criterion": "gini", "splitter": "best", "max_depth": None, "min_samples_split": 2, "min_samples_leaf": 1,
+    "min_weight_fraction_leaf": 0.0, "max_features": None, "max_leaf_nodes": None, "random_state": None,
+    "min_impurity_decrease": 0.0, "class_weight": None, "ccp_alpha": 0.0, "monotonic_cst": None,
+}  # fmt: skip
+
+
+class OtherFormError(ValueError):
+    """The archive is of another form than the known one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """An object of an archive. Two are the same if their ``repr`` is, which tells 1 from True and from 1.0."""
+
+    name: str
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """An array, or a scalar of NumPy's, with its shape and its elements."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    elements: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    n_features: int
+    n_classes: _Array
+    n_outputs: int
+    nodes: NDArray[Any] = field(repr=False)
+    values: NDArray[np.float64] = field(repr=False)
+
+
+def plain_predictor(archive: Archive, manifest: Manifest) -> PlainPredictor:
+    """Return what predicts as the pipeline in an archive does.
+
+    Raises
+    ------
+    OtherFormError
+        It is of another form.
+    """
+    try:
+        trees = _trees(_value(archive.schema, archive.arrays), manifest)
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise OtherFormError(str(error)) from None
+    return PlainPredictor(CONTRACT.without_key, FEATURES, trees)
+
+
+def _trees(pipeline: Any, manifest: Manifest) -> TreeEnsemble:
+    """Check everything in the pipeline, and return its trees."""
+    version = manifest.libraries["scikit-learn"]
+    features = [name for name, _ in parts_of(FEATURES)]
+    _require(manifest.features, features)
+    classifier = pipeline.attributes["steps"][1][1].attributes
+    classifiers = classifier.pop("estimators_")
+    parameters = {name: classifier[name] for name in (*_IN_A_TREE, *_OF_THE_ENSEMBLE)}
+    members(_IN_A_TREE | _OF_THE_ENSEMBLE)(parameters, "the classifier")
+    fitted = {"n_features_in_": len(features), "n_outputs_": 1}
+    tree = _object(_TREE_CLASSIFIER, _UNFITTED_TREE, version)
+    ensemble = parameters | fitted | {
+        "estimator": tree, "estimator_": tree, "estimator_params": _GIVEN_TO_TREES,
+        "n_estimators": len(classifiers), "random_state": manifest.seed, "monotonic_cst": None,
+        "n_jobs": None, "oob_score": False, "verbose": 0, "warm_start": False,
+        "classes_": _Array("numpy.ndarray", "<i8", (2,), [0, 1]), "n_classes_": 2,
+    }  # fmt: skip
+    steps = [("features", _columns(version)), ("classifier", _object(_CLASSIFIER, ensemble, version))]
+    others = {"transform_input": None, "memory": None, "verbose": False}
+    _require(pipeline, _object(_PIPELINE, {"steps": steps, **others}, version))
+    given = {name: parameters[name] for name in _IN_A_TREE}
+    trees = [_tree(each, given | fitted, version) for each in classifiers]
+    return TreeEnsemble([each.nodes for each in trees], [each.values for each in trees])
+
+
+def _tree(classifier: Any, known: Mapping[str, Any], version: str) -> _Tree:
+    tree: _Tree = classifier.attributes["tree_"]
+    n_features = known["n_features_in_"]
+    random_state, max_features = (classifier.attributes[name] for name in ("random_state", "max_features_"))
+    whole(0, 2**31 - 1)(random_state, "a tree")
+    whole(1, n_features)(max_features, "a tree")
+    classes = {
+        "classes_": _Array("numpy.ndarray", "<f8", (2,), [0.0, 1.0]),
+        "n_classes_": _Array("numpy.int64", "<i8", (), [2]),
+    }
+    counts = _Array("numpy.ndarray", "<i8", (1,), [2])
+    fitted = {"random_state": random_state, "max_features_": max_features, **classes,
+              "tree_": _Tree(n_features, counts, 1, tree.nodes, tree.values)}  # fmt: skip
+    _require(classifier, _object(_TREE_CLASSIFIER, {**_UNFITTED_TREE, **known, **fitted}, version))
+    if tree.nodes.dtype != _NODE_TYPE:
+        raise OtherFormError("a tree has other nodes")
+    return tree
+
+
+def _columns(version: str) -> _Object:
+    """Return the fitted ``ColumnTransformer`` that `FEATURES` gives."""
+    columns = CONTRACT.without_key
+    places, first, unfitted, fitted = {}, 0, [], []
+    outputs: dict[str, slice] = {}
+    for name, encoder, names in FEATURES:
+        unfitted.append((name, _unfitted(encoder), list(names)))
+        fitted.append((name, _fitted(encoder, names, version), list(names)))
+        places[name] = [columns.index(each) for each in names]
+        outputs[name], first = slice(first, first + len(names)), first + len(names)
+    left = [name for name in columns if not any(name in step.columns for step in FEATURES)]
+    if left:
+        raise OtherFormError("there are columns without a step")
+    return _object(
+        _COLUMN_TRANSFORMER,
+        {
+            "transformers": unfitted, "remainder": "drop", "sparse_threshold": 0.3, "n_jobs": None,
+            "transformer_weights": None, "verbose": False, "verbose_feature_names_out": False,
+            "_columns": [list(step.columns) for step in FEATURES], "_remainder": ("remainder", "drop", []),
+            "_transformer_to_input_indices": places | {"remainder": []}, "sparse_output_": False,
+            "transformers_": fitted, "output_indices_": outputs | {"remainder": slice(0, 0)}, **_seen(columns),
+        },
+        version,
+    )  # fmt: skip
+
+
+def _unfitted(encoder: Encoder) -> Any:
+    match encoder:
+        case Bins(edges, missing):
+            return _object(_BIN_ENCODER, {"edges": edges, "missing": missing})
+        case Categories(values, missing_value, first_letter):
+            parameters = {"categories": values, "missing": missing_value, "first_letter": first_letter}
+            return _object(_CATEGORY_ENCODER, parameters)
+        case _:
+            return "passthrough"
+
+
+def _fitted(encoder: Encoder, names: Sequence[str], version: str) -> _Object:
+    unfitted = _unfitted(encoder)
+    if isinstance(unfitted, _Object):
+        return _object(unfitted.name, unfitted.attributes | _seen(names))
+    parameters = {"func": None, "inverse_func": None, "validate": False, "accept_sparse": True, "check_inverse": False,
+                  "feature_names_out": "one-to-one", "kw_args": None, "inv_kw_args": None,
+                  "_sklearn_output_config": {"transform": "default"}}  # fmt: skip
+    return _object(_FUNCTION_TRANSFORMER, parameters | _seen(names), version)
+
+
+def _seen(names: Sequence[str]) -> dict[str, Any]:
+    return {"feature_names_in_": _Array("numpy.ndarray", "object", (len(names),), list(names)),
+            "n_features_in_": len(names)}  # fmt: skip
+
+
+def _object(name: str, attributes: Mapping[str, Any], version: str | None = None) -> _Object:
+    of_scikit_learn = {} if version is None else {"_sklearn_version": version}
+    known = {
+        name: value
+        for name, value in {**attributes, **of_scikit_learn}.items()
+        if repr(_OF_SOME_VERSIONS.get(name, ...)) != repr(value)
+    }
+    return _Object(name, dict(sorted(known.items())))
+
+
+def _require(found: Any, expected: Any) -> None:
+    if repr(found) != repr(expected):
+        raise OtherFormError("an attribute has another value")
+
+
+def _value(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """Return what a node describes: plain data, and objects as such."""
+    match node["__loader__"]:
+        case "JsonNode":
+            return json.loads(node["content"])
+        case "ListNode":
+            return [_value(item, arrays) for item in node["content"]]
+        case "TupleNode":
+            return tuple(_value(item, arrays) for item in node["content"])
+        case "DictNode":
+            types = {"int": int, "str": str}
+            key_types: list[Callable[[str], Any]] = [types[each["__class__"]] for each in node["key_types"]["content"]]
+            items = node["content"].items()
+            return {of(key): _value(value, arrays) for of, (key, value) in zip(key_types, items, strict=True)}
+        case "SliceNode":
+            return slice(*(node["content"][name] for name in ("start", "stop", "step")))
+        case "NdArrayNode":
+            return _array(node, arrays)
+        case "ObjectNode":
+            return _object(_name(node), _value(node["content"], arrays))
+        case "TreeNode" if _name(node) == TREE:
+            state = dict(node["content"]["content"])
+            nodes, values = (arrays[state.pop(name)["file"]] for name in ("nodes", "values"))
+            _require(sorted(state), ["max_depth", "node_count"])
+            n_features, n_classes, n_outputs = _value(node["__reduce__"]["args"], arrays)
+            return _Tree(n_features, n_classes, n_outputs, nodes, values)
+        case loader:
+            raise OtherFormError(f"there is a {loader}")
+
+
+def _array(node: Any, arrays: Mapping[str, NDArray[Any]]) -> _Array:
+    if node["type"] == "json":
+        elements = [_value(item, arrays) for item in node["content"]]
+        return _Array(_name(node), "object", _value(node["shape"], arrays), elements)
+    array = arrays[node["file"]]
+    return _Array(_name(node), array.dtype.str, array.shape, array.ravel().tolist())
+
+
+def _name(node: Any) -> str:
+    return f"{node['__module__']}.{node['__class__']}"

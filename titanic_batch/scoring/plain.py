@@ -1,0 +1,57 @@
+"""Predictions of trees on encoded columns, without scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from titanic_batch.reading.columns import as_single_array
+from titanic_batch.scoring.encoders import FeatureStep
+from titanic_batch.scoring.predictor import parts_of
+from titanic_batch.scoring.trees import TreeEnsemble
+
+
+class PlainPredictor:
+    """Predicts as a pipeline of a ``ColumnTransformer`` and a ``RandomForestClassifier`` does, bit by bit.
+
+    Parameters
+    ----------
+    columns
+        The columns that the pipeline was fitted on.
+    steps
+        How features are made of them, in the order of the features.
+    trees
+        Give the probabilities of labels 0 and 1.
+    """
+
+    def __init__(self, columns: Sequence[str], steps: Sequence[FeatureStep], trees: TreeEnsemble) -> None:
+        self.columns = tuple(columns)
+        self.parts = parts_of(steps)
+        self.feature_names = [name for name, _ in self.parts]
+        self._trees = trees
+
+    def features(self, table: pa.Table) -> list[NDArray[Any]]:
+        """Return the features of rows, each of shape (n_samples,).
+
+        Raises
+        ------
+        TypeError
+            A column has another type than the contract's.
+        """
+        features = []
+        for name, encoder in self.parts:
+            codes = encoder.column_codes(as_single_array(table[name]))
+            if codes is None:
+                raise TypeError(f"the column {name} can't be encoded: it is of type {table[name].type}")
+            features.append(codes)
+        return features
+
+    def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return labels and probabilities of label 1 for features of shape (n_samples, n_features), side by side."""
+        probabilities = self._trees(X)
+        # As ``predict`` of the classifier, whose classes are 0 and 1.
+        return np.column_stack([np.argmax(probabilities, axis=1), probabilities[:, -1]])
