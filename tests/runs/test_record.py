@@ -73,7 +73,7 @@ def test_a_run_that_went_well_is_told_in_full(
         content = Path(file["name"]).read_bytes()
         assert (file["bytes"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     model_digest = hashlib.sha256(model_file.read_bytes()).hexdigest()
-    assert found["model"] == {"source": str(model_file), "sha256": model_digest}
+    assert found["model"] == {"source": str(model_file), "sha256": model_digest, "engine": "plain"}
     assert sum(found["predictions"]["labels"].values()) == 19
     assert sum(one["rows"] for one in found["predictions"]["probability"]) == 19
     assert found["versions"]["titanic-batch"] == __version__

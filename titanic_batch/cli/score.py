@@ -97,7 +97,7 @@ def score(
         say_passed_over(found)
         loaded = resolve_model(model, model_sha256)
         announce(loaded)
-        record.loaded(loaded.source, loaded.sha256)
+        record.loaded(loaded.source, loaded.sha256, loaded.engine)
         given = options.given() | {"also_written": written, "detailed": report is not None}
         with row_progress() as given["progress"]:
             if to_folder:

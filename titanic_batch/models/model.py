@@ -11,7 +11,7 @@ import hashlib
 import importlib.resources
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -95,7 +95,7 @@ class Model:
         self.caution: str | None = None
         self._info: Manifest | None = None
         self._pipeline = pipeline
-        self._build: Callable[[], Pipeline] | None = None
+        self._file: tuple[Artifact, Archive] | None = None
         self._plain: Predictor | None = None
 
     @property
@@ -110,9 +110,11 @@ class Model:
             There is not enough memory.
         """
         if self._pipeline is None:
-            assert self._build is not None  # noqa: S101  # what has no pipeline was loaded from a file
+            assert self._file is not None  # noqa: S101  # what has no pipeline was loaded from a file
             with loading(self.source):
-                self._pipeline = self._build()
+                from titanic_batch.models.pipelines import built
+
+                self._pipeline = built(*self._file, self.info)
         return self._pipeline
 
     @property
@@ -175,6 +177,7 @@ class Model:
         from titanic_batch.models.cross_validation import without_few_rows_warning
         from titanic_batch.models.provenance import fit_record_of, manifest_of
         from titanic_batch.models.training_data import features_of
+        from titanic_batch.scoring.shortcuts import require_same_features
 
         X, y = features_of(frame), frame[LABEL]
         if y.nunique() < 2:
@@ -185,6 +188,8 @@ class Model:
         except ValueError as error:
             # The rows are valid, so it is about the parameters.
             raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
+        require_same_features(self.pipeline[:-1], X)
+        self._plain = self._file = None
         self._info = replace(manifest_of(self.pipeline), fit=fit_record_of(self.pipeline, X, y))
         return self
 
@@ -328,9 +333,8 @@ class Model:
                 )
             model = cls.__new__(cls)
             model._begin(None)
+            model.source, model.sha256 = artifact.name, artifact.sha256
             model._take(artifact)
-        model.source = artifact.name
-        model.sha256 = artifact.sha256
         return model
 
     def _take(self, artifact: Artifact) -> None:
@@ -342,13 +346,12 @@ class Model:
             self._pipeline, fitted_by = unpickled(artifact)
             self._info = manifest_of(self._pipeline, fitted_by)
         else:
-            self._info = manifest = artifact.manifest
-            archive = audited(artifact, manifest)
-            self._build = lambda: _built(artifact, archive, manifest)
-            self._plain = proven_predictor(artifact, archive, manifest)
+            self._info = artifact.manifest
+            self._file = artifact, audited(artifact, self._info)
+            self._plain = proven_predictor(*self._file, self._info)
             if self._plain is not None:
                 return
-            self._pipeline = self._build()
+            _ = self.pipeline  # what can't be built is refused now
         self.caution = caution(artifact.name, self._info.libraries["scikit-learn"])
 
     @classmethod
@@ -407,12 +410,6 @@ class Model:
     def _check_fitted(self) -> None:
         if self._info is None:
             raise _not_fitted()
-
-
-def _built(artifact: Artifact, archive: Archive, manifest: Manifest) -> Pipeline:
-    from titanic_batch.models.pipelines import built
-
-    return built(artifact, archive, manifest)
 
 
 def resolve_model(name: str | None, sha256: str | None = None) -> Model:

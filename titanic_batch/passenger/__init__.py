@@ -40,4 +40,7 @@ The rest of the package uses only the following names.
     NOTEBOOK_HELD_OUT   share of rows that the notebook holds out, and the seed with which it draws them
 
 ``train.csv``: labelled rows that ship with the package; the reference model is fitted on them.
+
+``reference.skops``, which may be left out: the reference model, so that it need not be fitted by each run that names
+none. ``data/refit_reference.py`` makes it.
 """

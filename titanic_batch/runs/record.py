@@ -42,10 +42,14 @@ _LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn")
 
 @dataclass(frozen=True, slots=True)
 class ModelUsed:
-    """The origin of a model: its file or ``reference``. The reference model has no digest."""
+    """The origin of a model, its file or ``reference``, and what computed its predictions.
+
+    The reference model has no digest.
+    """
 
     source: str
     sha256: str | None
+    engine: str
 
 
 class RunRecord:
@@ -104,9 +108,9 @@ class RunRecord:
         """Set the items of a run that writes a folder."""
         self.items = items
 
-    def loaded(self, source: str, sha256: str | None) -> None:
+    def loaded(self, source: str, sha256: str | None, engine: str) -> None:
         """Set the model, and record the time until now as the time spent on loading."""
-        self.model = ModelUsed(source, sha256)
+        self.model = ModelUsed(source, sha256, engine)
         self.seconds["load"] = time.perf_counter() - self._began
 
     def check_creatable(self) -> None:

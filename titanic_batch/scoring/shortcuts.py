@@ -85,13 +85,13 @@ class FeatureColumns:
         if not self._proven and table.num_rows:
             with _PROVING:
                 sample = table.slice(0, _PROOF_ROWS)
-                if not _are_same(self._steps.transform(frame_of(sample)), self._columns(sample)):
+                if not _are_same(self._steps.transform(frame_of(sample)), self.columns(sample)):
                     self._parts = None
                 self._proven = True
-        columns = self._columns(table)
+        columns = self.columns(table)
         return self._steps.transform(frame_of(table)) if columns is None else columns
 
-    def _columns(self, table: pa.Table) -> list[NDArray[Any]] | None:
+    def columns(self, table: pa.Table) -> list[NDArray[Any]] | None:
         """Return the features, each of shape (n_samples,); None if these columns need a frame."""
         columns = []
         for name, encoder in self._parts or ():
@@ -100,6 +100,22 @@ class FeatureColumns:
                 return None
             columns.append(values)
         return columns or None
+
+
+def require_same_features(steps: Pipeline, frame: pd.DataFrame) -> None:
+    """Check that a model file's arrays are given the same features as its pipeline: on all rows of a frame.
+
+    Steps that make features otherwise than value by value have no shortcut, and nothing is checked.
+
+    Raises
+    ------
+    AssertionError
+        The encoders give other features than the transformers.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    columns = FeatureColumns(steps).columns(table)
+    if columns is not None and not _are_same(steps.transform(frame), columns):
+        raise AssertionError("the encoders and the transformers make different features of the same rows")
 
 
 def _are_same(theirs: Any, ours: list[NDArray[Any]] | None) -> bool:
