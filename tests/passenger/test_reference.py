@@ -55,10 +55,19 @@ def test_without_its_file_the_reference_model_is_fitted(
 def test_the_locked_versions_fit_the_same_file(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / "requirements.lock"]
+    install: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "-r",
+        ROOT / "requirements.lock",
+    ]
     subprocess.run(install, check=True)
     refitted = tmp_path / REFERENCE_FILE
-    script = [python, ROOT / "data" / "refit_reference.py", "-o", refitted]
+    script: list[str | Path] = [python, ROOT / "data" / "refit_reference.py", "-o", refitted]
     subprocess.run(script, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
     found, expected = members_of(refitted), members_of(REFERENCE)
     manifests = [json.loads(members.pop(MANIFEST)) for members in (found, expected)]

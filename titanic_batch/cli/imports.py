@@ -10,6 +10,7 @@ pandas.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ def import_checks() -> None:
     if "pandas" in sys.modules or "pandera" in sys.modules:
         return
     with _not_found("pandas"):
+        importlib.import_module("pandera.pyarrow")
         import pyarrow as pa
 
         pa.array([0])  # looks for pandas once and for all, until a frame is asked for

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from titanic_batch.models.model import Model
     from titanic_batch.server.http_server import Server
     from titanic_batch.server.log_writer import LogWriter
+    from titanic_batch.server.refitting import Refitter
 
 _SWITCH_SECONDS = 0.001  # so that the loop, which answers probes, has its turn soon among threads that compute
 _LEAVE_SECONDS = 24.0  # after a signal; the server's own time to stop is over before
@@ -70,13 +71,12 @@ def serve(
     from titanic_batch.server.http_server import Server
     from titanic_batch.server.log_writer import LogWriter
     from titanic_batch.server.media import Limits
-    from titanic_batch.server.refitting import Refitter
     from titanic_batch.server.reloading import ModelHolder
 
     if allow_fit and model_sha256 is not None:
         raise UsageError("--allow-fit writes another model than --model-sha256 pins: leave one of them out.")
     limits = Limits(max_body_mb * 2**20, max_rows, accept_binary)
-    refitter = Refitter(_fit_token(fit_token_file), fit_margin) if allow_fit else None
+    refitter = _refitter(_fit_token(fit_token_file), fit_margin) if allow_fit else None
     holder = ModelHolder(model, model_sha256)
     health_route, predict_route = _route("AIP_HEALTH_ROUTE"), _route("AIP_PREDICT_ROUTE")
     log = LogWriter()
@@ -120,6 +120,12 @@ def _stop(server: Server) -> None:
     server.stop()
     with suppress(TransferError):  # then it is the server's own time that counts
         start_thread(leave)
+
+
+def _refitter(token: str, margin: float) -> Refitter:
+    from titanic_batch.server.refitting import Refitter  # with it comes scikit-learn, which few servers need
+
+    return Refitter(token, margin)
 
 
 def _fit_token(file: str | None) -> str:

@@ -8,9 +8,12 @@ instead of each row.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from titanic_batch.reading.escapes import ESCAPED, decode_or_none, unescape
 from titanic_batch.reading.numbers import (
@@ -92,6 +95,15 @@ def valid_text(text: pa.Array) -> tuple[pa.Array, dict[str, Mask]]:
         return values, {ENCODING: invalid}
     rows = invalid[pc.fill_null(text.indices, 0).to_numpy()] & _mask(text.is_valid())
     return pa.DictionaryArray.from_arrays(text.indices, values), {ENCODING: rows} if rows.any() else {}
+
+
+def arrow_numbers(numbers: NDArray[Any]) -> pa.Array:
+    """Return numbers of shape (n,) as an Arrow array without nulls, which shares their memory if they are contiguous.
+
+    ``pa.array`` first imports NumPy's masked arrays, to recognize them.
+    """
+    contiguous = np.ascontiguousarray(numbers)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, pa.py_buffer(contiguous)])
 
 
 def as_single_array(column: pa.ChunkedArray) -> pa.Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from titanic_batch.reading.csv_splitter import BLOCK_BYTES
 from titanic_batch.reading.csv_table import CsvTable
 from titanic_batch.reading.input_table import InputTable
-from titanic_batch.reading.parquet_table import ParquetTable
 from titanic_batch.reading.sources import Source
 
 
@@ -29,5 +28,7 @@ def open_table(source: Source, block_bytes: int = BLOCK_BYTES, *, digest: bool =
         The source is empty, damaged or not in its format, or its header can't be read.
     """
     if source.format == "parquet":
+        from titanic_batch.reading.parquet_table import ParquetTable  # and Arrow's reader, which a CSV does without
+
         return ParquetTable(source, digest=digest)
     return CsvTable(source, block_bytes, digest=digest)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from titanic_batch.reading.columns import arrow_numbers
 from titanic_batch.scoring.scorer import Scorer
 
 KNOWN_ROWS = 2**16  # about 20 MB
@@ -69,7 +70,7 @@ class RowScorer:
 
     def _learned(self, keys: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], RowScore]:
         both = self._scorer.predictor.predict(np.array(keys))
-        texts = pa.array(np.ascontiguousarray(both[:, 1])).cast(pa.string()).to_pylist()
+        texts = arrow_numbers(both[:, 1]).cast(pa.string()).to_pylist()
         scores = {
             key: RowScore(int(label), probability, text)
             for key, (label, probability), text in zip(keys, both.tolist(), texts, strict=True)

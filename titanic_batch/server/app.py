@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from flask import Flask, Request, Response, g, request
 from werkzeug.utils import cached_property
@@ -17,10 +17,12 @@ from titanic_batch.server.http_server import Server
 from titanic_batch.server.log_writer import LogWriter
 from titanic_batch.server.media import Limits
 from titanic_batch.server.problems import handle_errors
-from titanic_batch.server.refitting import Refitter
 from titanic_batch.server.reloading import ModelHolder
 from titanic_batch.server.routes import Handlers
 from titanic_batch.server.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from titanic_batch.server.refitting import Refitter
 
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PROBES = frozenset({"health", "live", "ready", "ping"})

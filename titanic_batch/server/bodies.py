@@ -25,7 +25,6 @@ from titanic_batch.reading.decompression import GzipReader
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
-from titanic_batch.server.binary_bodies import arrow_body, parquet_body
 from titanic_batch.server.json_rows import Record
 from titanic_batch.server.media import ARROW, CSV, Limits
 from titanic_batch.server.turns import LARGE_BYTES, Turn
@@ -101,6 +100,8 @@ def table_from_body(media_type: str, body: bytes, limits: Limits) -> InputTable:
     """
     if media_type == CSV:
         return _open_csv(io.BytesIO(body))
+    from titanic_batch.server.binary_bodies import arrow_body, parquet_body  # few servers accept them
+
     return (arrow_body if media_type == ARROW else parquet_body)(body, limits)
 
 

@@ -16,11 +16,14 @@ from werkzeug.exceptions import HTTPException
 from titanic_batch.errors import DataError, OutputBusyError, TitanicError, one_line
 from titanic_batch.reading.rules import DUPLICATE_KEY
 from titanic_batch.server.media import PROBLEM
-from titanic_batch.server.refitting import FitIsRunningError
 from titanic_batch.server.responses import encode_json
 from titanic_batch.server.telemetry import LOG, log_fault
 
 SHOWN_REJECTS = 100
+
+
+class FitIsRunningError(Exception):
+    """Another fit is running."""
 
 
 class RejectedRowsError(Exception):

@@ -18,6 +18,7 @@ from titanic_batch.models.training_data import frame_of_rows, packaged_rows, spl
 from titanic_batch.passenger.schema import LABELLED_CONTRACT
 from titanic_batch.server.bodies import table_from_body
 from titanic_batch.server.media import Limits
+from titanic_batch.server.problems import FitIsRunningError
 from titanic_batch.server.reloading import ModelHolder
 from titanic_batch.server.served_model import judged_blocks, rejects_table
 from titanic_batch.server.turns import Turn
@@ -39,10 +40,6 @@ class Refit:
     accuracy: float = 0.0
     present_accuracy: float = 0.0
     taken: bool = False
-
-
-class FitIsRunningError(Exception):
-    """Another fit is running."""
 
 
 class Refitter:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Response, current_app, request
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
@@ -32,13 +32,15 @@ from titanic_batch.server.media import (
 )
 from titanic_batch.server.openapi import describe
 from titanic_batch.server.problems import RejectedRowsError, problem
-from titanic_batch.server.refitting import Refitter
 from titanic_batch.server.reloading import ModelHolder
 from titanic_batch.server.responses import encode_form_data, encode_json, encode_table, response_of
 from titanic_batch.server.served_model import Outcome, ServedModel
 from titanic_batch.server.telemetry import Telemetry
 from titanic_batch.server.turns import Turn
 from titanic_batch.version import __version__
+
+if TYPE_CHECKING:
+    from titanic_batch.server.refitting import Refitter
 
 _COLUMNS = tuple(CONTRACT.types)
 

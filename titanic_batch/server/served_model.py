@@ -14,6 +14,7 @@ from titanic_batch.models.model import Model
 from titanic_batch.models.scores import ModelScores
 from titanic_batch.passenger.schema import CONTRACT
 from titanic_batch.passenger.words import LABEL
+from titanic_batch.reading.columns import arrow_numbers
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.row_scorer import RowScore, RowScorer
 from titanic_batch.scoring.scorer import Scorer
@@ -182,7 +183,7 @@ def rejects_table(blocks: Sequence[JudgedBlock]) -> pa.Table:
     both.sort()
     rows, of_row = np.divmod(both, max(len(pairs), 1), dtype=np.int64)
     texts = [pa.array(list(text), pa.string()).dictionary_encode() for text in zip(*pairs, strict=True)] or _NO_TEXTS
-    taken = pa.array(of_row.astype(np.int16))
+    taken = arrow_numbers(of_row.astype(np.int16))
     return pa.table([rows, *(text.take(taken) for text in texts)], names=["row", "column", "rule"])
 
 

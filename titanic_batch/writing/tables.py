@@ -8,8 +8,6 @@ from contextlib import suppress
 from typing import BinaryIO, Self, TypeAlias
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from titanic_batch.errors import OutputError, TransferError
 from titanic_batch.reading.escapes import unescape
@@ -22,6 +20,8 @@ Writable: TypeAlias = BinaryIO | io.RawIOBase
 
 def is_writable(arrow_type: pa.DataType) -> bool:
     """Return whether a type can be written to Parquet. One that was read from it can, unless it has no parts."""
+    import pyarrow.parquet as pq
+
     try:
         pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("column", arrow_type)])).close()
     except pa.ArrowNotImplementedError:
@@ -66,6 +66,8 @@ class TableWriter:
 
 class _CsvWriter:
     def __init__(self, file: Writable, file_format: Format, schema: pa.Schema, escaped: bool) -> None:
+        import pyarrow.csv
+
         self._compressed = None
         if codec := COMPRESSION.get(file_format):
             self._compressed = pa.CompressedOutputStream(pa.PythonFile(_KeptOpen(file), "w"), codec)
@@ -90,6 +92,8 @@ class _CsvWriter:
 
 class _ParquetWriter:
     def __init__(self, file: Writable, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
         # Ids rarely repeat and are mostly ascending, so their differences are small. The values of other columns
         # repeat, so a dictionary saves most of the space.
         ids = [field.name for field in schema if pa.types.is_int64(field.type)]
