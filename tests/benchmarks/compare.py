@@ -4,6 +4,10 @@
 
 Cases:
 
+``start``
+    What a small file takes, 418 rows of CSV: ``titanic score`` with a model and without one, ``titanic validate``, and
+    ``titanic serve`` from its start to its first prediction, against a plain pandas script, and against nothing but the
+    imports of that script.
 ``score``
     ``titanic score`` against the I/O floor (the same columns parsed and used, the same types written: polars, DuckDB
     and pyarrow, the fastest of which is the floor), against a plain pandas script, and against ``mlflow models
@@ -45,7 +49,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 START_ROWS = 418  # the rows of Kaggle's test.csv: a run on them is nearly all start-up
-CASES = ("score", "jobs", "validate", "help")
+CASES = ("start", "score", "jobs", "validate", "help")
 LIBRARIES = {"polars": "polars", "duckdb": "duckdb", "pyarrow": "pyarrow", "pandas": "pandas"}
 FLOORS = ("polars", "duckdb", "pyarrow")
 VERSIONS = ("numpy", "pandas", "polars", "duckdb", "pyarrow", "scikit-learn")
@@ -188,10 +192,11 @@ def all_contenders(options: argparse.Namespace, work: Path, results: Results) ->
     floors = [name for name in FLOORS if find_spec(LIBRARIES[name])]
     for name in sorted(set(FLOORS) - set(floors)):
         results.add_note(f"{name} is not installed: left out")
-    if {"score", "jobs"} & set(options.cases):
+    if {"start", "score", "jobs"} & set(options.cases):
         model = fit_model(python, work, results)
         pickle = work / "model.joblib"
         call(program("make-pickle", pickle, *([model] if model else [])))
+        yield from start_contenders(python, model, pickle)
         yield Contender("score", "titanic", score_command(python, model, options.jobs), ".parquet")
         for name in floors:
             yield Contender("score", name, floor_command(name), ".parquet")
@@ -207,6 +212,21 @@ def all_contenders(options: argparse.Namespace, work: Path, results: Results) ->
     app.write_text(BARE_APP, encoding="utf-8")
     yield Contender("help", "titanic", lambda *_: titanic(python, "--help"), formats=("-",))
     yield Contender("help", "typer", lambda *_: [python, str(app), "--help"], formats=("-",))
+
+
+def start_contenders(python: str, model: Path | None, pickle: Path) -> Iterator[Contender]:
+    """Yield who takes part where there are few rows. Those that predict write the same columns."""
+    options = ["--model", str(model)] if model else []
+    commands: dict[str, tuple[Command, str | None]] = {
+        "titanic score": (score_command(python, model, None), ".parquet"),
+        "titanic score, no model": (score_command(python, None, None), ".parquet"),
+        "titanic validate": (lambda source, _: titanic(python, "validate", source), None),
+        "titanic serve": (lambda *_: program("first-answer", *titanic(python, "serve", "--port", "0", *options)), None),
+        "pandas": (lambda source, target: program("pandas", source, target, pickle, python=python), ".parquet"),
+        "imports": (lambda *_: program("imports", python=python), None),
+    }
+    for name, (command, output) in commands.items():
+        yield Contender("start", name, command, output, formats=("csv",), most_rows=START_ROWS)
 
 
 def mlflow_contender(python: str | None, work: Path, pickle: Path, results: Results) -> Iterator[Contender]:
@@ -391,6 +411,7 @@ class Figures:
 def all_ratios(figures: Figures) -> list[Ratio]:
     """Return every ratio that the runs allow."""
     return [
+        *start_ratios(figures),
         *floor_ratios(figures, "score", "floor"),
         *rival_ratios(figures, "mlflow"),
         *rival_ratios(figures, "pandas"),
@@ -399,6 +420,15 @@ def all_ratios(figures: Figures) -> list[Ratio]:
         *jobs_ratios(figures),
         *memory_ratios(figures),
     ]
+
+
+def start_ratios(figures: Figures) -> Iterator[Ratio]:
+    """Yield our times for few rows over those of the script and of its imports."""
+    for name in ("titanic score", "titanic score, no model", "titanic validate", "titanic serve"):
+        for other in ("pandas", "imports"):
+            ours, theirs = (figures.whole("start", each, "csv", START_ROWS) for each in (name, other))
+            if ours is not None and theirs is not None:
+                yield Ratio(f"{name} / {other}", "csv", START_ROWS, ours, theirs, other)
 
 
 def floor_ratios(figures: Figures, case: str, name: str) -> Iterator[Ratio]:
@@ -570,7 +600,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def chosen(contenders: Iterable[Contender], options: argparse.Namespace) -> list[Contender]:
     """Return who takes part, each up to the rows that it is limited to."""
     return [
-        replace(each, most_rows=options.limit.get(each.name, sys.maxsize))
+        replace(each, most_rows=min(each.most_rows, options.limit.get(each.name, sys.maxsize)))
         for each in contenders
         if each.name not in options.skip
     ]

@@ -9,13 +9,17 @@ numbers they write are some ten thousand distinct ones. ``read-polars``, ``read-
 same columns, sum up each, and write nothing, which is the least that a validation does. Each is told the columns'
 types, so that none spends time on guessing them, streams with bounded memory, and uses all cores.
 
-The plain way. ``pandas`` is the script that one writes first: read all, predict all, write all.
+The plain way. ``pandas`` is the script that one writes first: read all, predict all, write all. ``imports`` is only
+what it imports.
+
+``first-answer`` starts a server, and ends once it has made one prediction.
 
 ``make-pickle`` and ``make-mlflow`` put the fitted pipeline where ``pandas`` and MLflow find it.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,6 +164,30 @@ def score_pandas(source: str, target: str, model: str) -> None:
     predictions.to_parquet(target, index=False)
 
 
+def import_libraries() -> None:
+    import pandas  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
+
+
+def first_answer(*command: str) -> None:
+    """Start a server that says on which port it serves, have it make one prediction, and kill it."""
+    import http.client
+    import re
+    import subprocess
+
+    row = dict.fromkeys(["PassengerId", "Pclass", "SibSp", "Parch"], 1) | {"Sex": "male", "Age": 22, "Fare": 7.25}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        port = next(found[1] for line in process.stderr if (found := re.search(r"serving .*:(\d+)$", line)))
+        connection = http.client.HTTPConnection("127.0.0.1", int(port))
+        connection.request("POST", "/predict", json.dumps(row), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+        process.kill()
+    if answer.status != 200:
+        raise SystemExit(f"{answer.status}: {said.decode()}")
+
+
 def make_pickle(target: str, model: str = "") -> None:
     """Pickle the pipeline of a ``.skops`` model, or a fresh one that is fitted as the reference model is."""
     import joblib
@@ -203,6 +231,8 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "read-duckdb": read_duckdb,
     "read-pyarrow": read_pyarrow,
     "pandas": score_pandas,
+    "imports": import_libraries,
+    "first-answer": first_answer,
     "make-pickle": make_pickle,
     "make-mlflow": make_mlflow,
 }

@@ -19,6 +19,14 @@ from titanic_batch.passenger.schema import PASSENGER
 HERE = Path(__file__).parent
 ROWS = 5_000
 CONTENDERS = {
+    "start": {
+        "titanic score",
+        "titanic score, no model",
+        "titanic validate",
+        "titanic serve",
+        "pandas",
+        "imports",
+    },
     "score": {"titanic", "polars", "duckdb", "pyarrow", "pandas"},
     "jobs": {"titanic --jobs 1", "titanic --jobs 2"},
     "validate": {"titanic", "polars", "duckdb", "pyarrow"},
@@ -171,6 +179,8 @@ def test_ratios_are_there(report: dict[str, Any]) -> None:
             assert ("score / floor, whole", file_format, rows) in found
             assert ("score / pandas, whole", file_format, rows) in found
             assert ("validate / floor's reading, whole", file_format, rows) in found
+    for name in ("titanic score", "titanic score, no model", "titanic validate", "titanic serve"):
+        assert {(f"{name} / pandas", "csv", 418), (f"{name} / imports", "csv", 418)} <= found
     assert ("--help / bare Typer app", "-", 0) in found
     assert all(ratio["value"] == pytest.approx(ratio["ours"] / ratio["theirs"]) for ratio in report["ratios"])
 

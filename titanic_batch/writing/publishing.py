@@ -11,12 +11,10 @@ What can't be renamed is found before any work is done, as far as the system tel
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +92,8 @@ class Output:
                     require_writable(target, self.name)
                 # Small outputs stay in memory, because there may be no folder for temporary files. Closed by publish()
                 # or discard().
+                import tempfile  # help, which needs no files, does without
+
                 self._content = cast(io.BufferedRandom, tempfile.SpooledTemporaryFile(_SPOOLED_BYTES))  # noqa: SIM115
             else:
                 self._target = real_path(target)
@@ -162,6 +162,8 @@ class Output:
             sha256 = None
             if digest:
                 self._content.seek(0)
+                import hashlib
+
                 sha256 = hashlib.file_digest(self._content, "sha256").hexdigest()
         return PublishedFile(self.name, size, sha256)
 
