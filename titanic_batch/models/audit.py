@@ -128,6 +128,9 @@ def _check_node(node: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
     if "__id__" in node:
         # skops would take a node with the id of an earlier one for that, whatever else it says.
         raise AuditError("it has references")
+    if "." in node["__class__"]:
+        # The same full name in another module: nothing is found there, or something else.
+        raise UntrustedTypeError(f"{loader} {name}")
     if loader == "ObjectNode" and name in trusted - {TREE}:
         if node["content"]["__loader__"] != "DictNode":
             raise AuditError("attributes have no names")
