@@ -336,6 +336,9 @@ HEADERS = {
     "objects": npy("'|O'", "(1,)", ONE),
     "dates": npy("'<M8'", "(1,)", ONE),
     "a type that is none": npy("'<f3'", "(1,)", ONE),
+    "a type that is no letter": npy("'<08'", "(1,)", ONE),
+    "a type that starts with a number": npy("'<8f8'", "(1,)", ONE),
+    "a field whose type is no letter": npy("[('a', '<08')]", "(1,)", ONE),
     "a type that is a number": npy("8", "(1,)", ONE),
     "a type of several": npy("'<f8,<f8'", "(1,)", ONE),
     "a field of two names": npy("[(('a', 'b'), '<f8')]", "(1,)", ONE),
@@ -366,6 +369,14 @@ def test_an_array_with_another_header_is_refused(tmp_path: Path, archive: Archiv
     thing = next(archive.things("TreeNode"))["content"]["content"]["values"]
     archive.members[thing["file"]] = HEADERS[header]
     assert "is not safe to build" in refused(tmp_path, archive)
+
+
+def test_a_type_is_named_by_its_own_module_and_class(tmp_path: Path, archive: Archive) -> None:
+    for thing in (archive.schema, archive.holder("RandomForestClassifier"), archive.holder("BinEncoder")):
+        module, name = thing["__module__"], thing["__class__"]
+        thing["__module__"], thing["__class__"] = f"{module}.{name}".split(".", 1)
+        assert "types that are not ours to trust" in refused(tmp_path, archive)
+        thing["__module__"], thing["__class__"] = module, name
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

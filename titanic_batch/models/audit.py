@@ -42,9 +42,10 @@ _PLAIN_LOADERS: dict[str, frozenset[str]] = {
 }
 _ARRAY_KINDS = frozenset("biufU")
 # The start of a member: NumPy's own reader evaluates whatever stands there, and fails on some of it in ways of its own.
+_DTYPE = rb"'[<>|][biufcmMOSUV]\d{0,8}'"
 _NPY = re.compile(
     rb"\x93NUMPY\x01\x00(?P<length>..)(?P<header>\{"
-    rb"'descr': (?P<dtype>'[<>|]\w{1,9}'|\[(?:\('\w{0,64}', '[<>|]\w{1,9}'\)(?:, |(?=\]))){1,64}\]), "
+    rb"'descr': (?P<dtype>" + _DTYPE + rb"|\[(?:\('\w{0,64}', " + _DTYPE + rb"\)(?:, |(?=\]))){1,64}\]), "
     rb"'fortran_order': (?P<by_columns>True|False), "
     rb"'shape': \((?P<shape>(?:\d{1,19}(?:,|(?:, \d{1,19}){1,8}))?)\), "
     rb"\} *\n)",
