@@ -49,7 +49,7 @@ def usual() -> Proof:
 def test_the_rows_are_those_that_files_in_the_field_were_proven_with() -> None:
     """If they must change, so must the version of the proof: all files would lose theirs."""
     rows = rows_asked()
-    assert (rows.dtype, rows.shape) == (np.float64, (64, N_FEATURES))
+    assert (rows.dtype.str, rows.shape) == ("<f8", (64, N_FEATURES))
     assert VERSION == 1
     written = np.where(np.isnan(rows), 99.0, rows)  # whatever bits stand for NaN
     digest = hashlib.sha256(np.ascontiguousarray(written, "<f8").tobytes()).hexdigest()
@@ -79,7 +79,6 @@ def test_the_rows_reach_all_codes_and_what_lies_between_and_beyond() -> None:
         assert np.nanmin(column) < 0
         assert np.nanmax(column) > 9
         assert len(np.unique(column[~np.isnan(column)])) > 15
-    assert len(np.unique(rows[~np.isnan(rows).any(axis=1)], axis=0)) > 10
 
 
 # What holds

@@ -20,8 +20,9 @@ from titanic_batch.scoring.trees import TreeEnsemble
 
 N_FEATURES = 3
 FLOAT32 = np.finfo(np.float32)
+LARGEST, LEAST = float(FLOAT32.max), float(FLOAT32.smallest_subnormal)
 WEIGHTS = [{0: 1, 1: 7.3}, {0: 0.3}, {0: 0.001, 1: 1000}]
-ABSURD = [FLOAT32.max, -FLOAT32.max, FLOAT32.smallest_subnormal, -FLOAT32.smallest_subnormal, FLOAT32.tiny, 0.0, -0.0]
+ABSURD = [LARGEST, -LARGEST, LEAST, -LEAST, float(FLOAT32.tiny), 0.0, -0.0]
 
 
 def ensemble_of(forest: RandomForestClassifier) -> TreeEnsemble:
@@ -39,7 +40,7 @@ def check_same(forest: RandomForestClassifier, X: NDArray[Any]) -> None:
     """Check that the bits are those of the forest, and that rows are left as they were."""
     before = X.copy()
     found = ensemble_of(forest)(X)
-    assert (found.dtype, found.shape) == (np.float64, (len(X), len(forest.classes_)))
+    assert (found.dtype.str, found.shape) == ("<f8", (len(X), len(forest.classes_)))
     assert found.tobytes() == expected(forest, X).tobytes()
     assert X.tobytes() == before.tobytes()
 
@@ -49,7 +50,7 @@ def rows_around(forest: RandomForestClassifier, chance: np.random.Generator) -> 
     thresholds = np.concatenate([tree.tree_.threshold[tree.tree_.feature >= 0] for tree in forest.estimators_])
     thresholds = np.append(thresholds[np.isfinite(thresholds)], ABSURD)
     near = thresholds.astype(np.float32)
-    limits = np.float32([-FLOAT32.max, FLOAT32.max])
+    limits = (-LARGEST, LARGEST)
     below, above = (np.clip(np.nextafter(near, limit), *limits) for limit in limits)
     numbers = np.concatenate([thresholds, near, below, above, (thresholds + below) / 2, (thresholds + above) / 2])
     numbers = np.concatenate([numbers, [np.nextafter(each, end) for each in thresholds for end in (-1e9, 1e9)]])
@@ -85,7 +86,7 @@ def fitted(seed: int) -> tuple[RandomForestClassifier, NDArray[np.float64], bool
         case "absurd":
             X = chance.choice([*ABSURD, 1.0, 1e30], (count, N_FEATURES))
         case _:
-            X = chance.choice(FLOAT32.smallest_subnormal * np.arange(9), (count, N_FEATURES))
+            X = chance.choice(LEAST * np.arange(9), (count, N_FEATURES))
     misses = choose.random() < 0.5
     if misses:
         X[chance.random(X.shape) < choose.choice([0.05, 0.5])] = np.nan
@@ -184,7 +185,7 @@ def test_rows_of_any_type_and_order_have_the_same_bits(dtype: Any, order: Any) -
 def test_no_rows_have_no_probabilities() -> None:
     for dtype in (np.int8, np.float64):
         found = usual_ensemble()(np.empty((0, N_FEATURES), dtype))
-        assert (found.dtype, found.shape) == (np.float64, (0, 2))
+        assert (found.dtype.str, found.shape) == ("<f8", (0, 2))
 
 
 def test_probabilities_are_a_new_array() -> None:
@@ -203,10 +204,10 @@ def test_values_that_only_come_to_be_predicted_are_missing_as_scikit_learn_has_i
 
 
 def test_missing_values_are_told_from_all_others_by_a_threshold_that_is_infinite() -> None:
-    X = np.array([[np.nan] * 3, [1.0] * 3, [2.0] * 3, [FLOAT32.max] * 3] * 5)
+    X = np.array([[np.nan] * 3, [1.0] * 3, [2.0] * 3, [LARGEST] * 3] * 5)
     forest = RandomForestClassifier(5, random_state=1).fit(X, [1, 0, 0, 0] * 5)
     assert any(np.isinf(tree.tree_.threshold).any() for tree in forest.estimators_)
-    check_same(forest, np.array([[np.nan] * 3, [FLOAT32.max] * 3, [-FLOAT32.max] * 3, [0.0, np.nan, 0.0]]))
+    check_same(forest, np.array([[np.nan] * 3, [LARGEST] * 3, [-LARGEST] * 3, [0.0, np.nan, 0.0]]))
 
 
 def test_trees_of_a_single_leaf_have_the_same_bits() -> None:
