@@ -144,6 +144,26 @@ def test_a_later_loop_in_a_tree_is_refused(tmp_path: Path, archive: Archive) -> 
     assert "leads out of its bounds" in refused(tmp_path, archive)
 
 
+@pytest.mark.parametrize("count", [3, 60, 5_000])
+def test_a_tree_whose_ways_meet_again_is_refused(tmp_path: Path, archive: Archive, count: int) -> None:
+    """Of 60 such nodes, there are more ways than can be followed in a lifetime."""
+    state = next(archive.things("TreeNode"))["content"]["content"]
+    nodes = np.repeat(archive.array(state["nodes"])[:1], count)
+    nodes["left_child"] = nodes["right_child"] = np.append(np.arange(1, count), -1)
+    archive.put(state["nodes"], nodes)
+    archive.put(state["values"], np.full((count, 1, 2), 0.5))
+    state["node_count"], state["max_depth"] = leaf(count), leaf(count - 1)
+    assert "(a tree has a node with no parent or two)" in refused(tmp_path, archive)
+
+
+def test_a_tree_with_a_node_that_no_way_leads_to_is_refused(tmp_path: Path, archive: Archive) -> None:
+    state = next(archive.things("TreeNode"))["content"]["content"]
+    nodes = archive.array(state["nodes"])
+    nodes["left_child"][0] = nodes["right_child"][0] = -1
+    archive.put(state["nodes"], nodes)
+    assert "(a tree has a node with no parent or two)" in refused(tmp_path, archive)
+
+
 def of_tree(name: str, change: Callable[[Any], Any]) -> Callable[[Archive], None]:
     def changed(archive: Archive) -> None:
         thing = next(archive.things("TreeNode"))["content"]["content"][name]

@@ -229,6 +229,9 @@ def _check_tree(node: Any, arrays: _Arrays) -> None:
     inner &= (nodes["feature"] >= 0) & (nodes["feature"] < features) & ~np.isnan(nodes["threshold"])
     if not (leaf | inner).all():
         raise AuditError("a tree leads out of its bounds")
+    # Where ways meet again, there may be more of them than can be counted.
+    if (np.bincount(np.concatenate([left[inner], right[inner]]), minlength=count)[1:] != 1).any():
+        raise AuditError("a tree has a node with no parent or two")
     if values.dtype != np.float64 or values.shape != (count, 1, classes[0]):
         raise AuditError("a tree has other values than its nodes")
     if not ((values >= 0).all() and np.allclose(values.sum(axis=2), 1, rtol=0, atol=1e-6)):
