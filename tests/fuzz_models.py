@@ -2,7 +2,8 @@
 
 Each file is inspected, loaded and scored with by a child process that may take 3 GiB. Whatever is in it, that ends in a
 `ModelError`, or with what the unchanged model predicts, bit by bit; where the file describes another pipeline, which
-only its digest would tell, with probabilities. A file that does otherwise is kept, and its seed is named.
+only its digest would tell, with probabilities. What is scored without scikit-learn can be built as well, and gives the
+same bits then, also where the proof was forged. A file that does otherwise is kept, and its seed is named.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder stands there
 
 from tests.fuzz_footers import fuzz
-from tests.model_files import SEAL_BYTES, members_of, resealed, sealed
+from tests.model_files import SEAL_BYTES, members_of, resealed, sealed, with_forged_proof
 from titanic_batch.cli.inspect import artifact_json, artifact_text, difference_text
 from titanic_batch.errors import ModelError
-from titanic_batch.models.artifact import MANIFEST, SCHEMA, read_artifact
+from titanic_batch.models.artifact import MANIFEST, PROOF, SCHEMA, read_artifact
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.models.zip_members import ZipMembers
@@ -68,6 +69,9 @@ HEADERS = (
     "'<U99999999'",
 )
 ENTRY, LOCAL = b"PK\1\2", b"PK\3\4"
+# The loaders of nodes, and a class that each may build.
+NODES = {"JsonNode": "str", "ListNode": "list", "TupleNode": "tuple", "DictNode": "dict", "SliceNode": "slice",
+         "TypeNode": "int", "NdArrayNode": "ndarray", "ObjectNode": "Pipeline", "TreeNode": "Tree"}  # fmt: skip
 # Where a member's headers tell its flags, packing, checksum and sizes: place in its own, place in the directory, form.
 FIELDS = ((6, 8, "H"), (8, 10, "H"), (14, 16, "L"), (18, 20, "L"), (22, 24, "L"), (26, 28, "H"), (28, 30, "H"))
 
@@ -95,7 +99,10 @@ def probabilities_of(model: Model) -> NDArray[np.float64]:
 def mutated(seed: int) -> bytes:
     """Return a changed file with the right seal."""
     chance = random.Random(seed)
-    kinds = (zip_bytes, zip_fields, zip_fields, other_members, other_json, other_json, other_json, arrays, arrays)
+    kinds = (
+        *(zip_bytes, zip_fields, zip_fields, other_members, other_json, other_json, other_json, arrays, arrays),
+        *(forged, forged, forged),
+    )
     change: Callable[[random.Random], bytes] = chance.choice(kinds)
     return change(chance)
 
@@ -190,7 +197,7 @@ def all_members() -> dict[str, bytes]:
 def other_json(chance: random.Random) -> bytes:
     """Change the manifest or the schema: values in it, or its text."""
     members = all_members()
-    name = chance.choice((MANIFEST, SCHEMA))
+    name = chance.choice((MANIFEST, SCHEMA, PROOF))
     if chance.random() < 0.85:
         data = json.loads(members[name])
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
@@ -246,6 +253,108 @@ def _change_text(text: bytes, chance: random.Random) -> bytes:
         b",",
     )
     return text[:start] + chance.choice(new) + text[end:]
+
+
+def forged(chance: random.Random) -> bytes:
+    """Change the schema, one node or two, or an array, and prove that the arrays give what they give then."""
+    members = all_members()
+    if chance.random() < 0.2:
+        content = arrays(chance)
+    else:
+        data = json.loads(members[SCHEMA])
+        for _ in range(chance.choice((1, 1, 2))):
+            (_change_value if chance.random() < 0.2 else _change_node)(data, chance)
+        content = sealed(members | {SCHEMA: json.dumps(data).encode()}, None)
+    try:
+        return with_forged_proof(content)
+    except Exception:  # `examine` finds what this ends with
+        return content
+
+
+def _change_node(schema: Any, chance: random.Random) -> None:
+    """Change a node to one that is known as well: of another value, loader or class, or from another place."""
+    holders = [(part, name) for part, name in _places(schema) if _is_node(part[name])]
+    if not holders:
+        return
+    kind = chance.choice(["JsonNode", "JsonNode", *NODES])
+    holders = [each for each in holders if each[0][each[1]]["__loader__"] == kind] or holders
+    part, name = chance.choice(holders)
+    node = part[name]
+    match chance.choice(("value", "value", "value", "drop", "class", "loader", "part", "other", "key", "size")):
+        case "value" if node["__loader__"] == "JsonNode":
+            node["content"] = json.dumps(chance.choice(_near(node["content"])))
+        case "drop":
+            del part[name]
+        case "class":
+            node["__module__"], node["__class__"] = chance.choice(
+                [(each["__module__"], each["__class__"]) for each in map(_at, holders)]
+                + [
+                    (
+                        f"{node['__module__']}.{node['__class__']}".rpartition(".")[0].partition(".")[0],
+                        node["__class__"],
+                    )
+                ]
+                + [tuple(f"{node['__module__']}.{node['__class__']}".split(".", 1))]
+            )
+        case "loader":
+            node["__loader__"], node["__class__"] = chance.choice(list(NODES.items()))
+        case "part":
+            its = chance.choice([each for each in node if not each.startswith("__")] or list(node))
+            node[its] = copy.deepcopy(chance.choice((*ODD[:20], [], {}, _at(chance.choice(holders)).get(its))))
+        case "key" if _is_node(node.get("key_types")):
+            types = node["key_types"]["content"]
+            place = chance.randrange(len(types) + 1)
+            types[place : place + chance.choice((0, 1))] = [
+                {"__class__": chance.choice(("int", "str")), "__module__": "builtins",
+                 "__loader__": chance.choice(("TypeNode", "JsonNode")), "content": '"x"'}
+            ]  # fmt: skip
+        case "size" if isinstance(node.get("content"), dict | list) and node["content"]:
+            if isinstance(node["content"], list):
+                node["content"].insert(chance.randrange(len(node["content"])), copy.deepcopy(node["content"][0]))
+            else:
+                node["content"]["more"] = copy.deepcopy(chance.choice(list(node["content"].values())))
+        case _:
+            part[name] = copy.deepcopy(_at(chance.choice(holders)))
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, dict) and "__loader__" in value
+
+
+def _at(holder: tuple[Any, Any]) -> Any:
+    return holder[0][holder[1]]
+
+
+def _near(content: str) -> list[Any]:
+    """Return values that lie near to that of a JsonNode, or look like it."""
+    value = json.loads(content)
+    near: list[Any] = [
+        None,
+        True,
+        False,
+        0,
+        1,
+        2,
+        1.0,
+        0.5,
+        2.0,
+        "x",
+        "",
+        [],
+        {},
+        math.nan,
+        math.inf,
+        -1,
+        2**31,
+        2**53,
+        2**63,
+    ]
+    if isinstance(value, int | float):
+        near += [float(value), value + 1, value - 1, -value, str(value), [value], bool(value), value * 2, value / 2]
+        near += [int(value)] if math.isfinite(value) else []
+    if isinstance(value, str):
+        near += [value.upper(), value + " ", value[:-1], [value], "entropy", "sqrt", "balanced", "passthrough", "drop"]
+    return near
 
 
 def arrays(chance: random.Random) -> bytes:
@@ -317,10 +426,11 @@ def examine(content: bytes, folder: Path, _: int) -> str:
         model = Model.load(path)
     except ModelError as error:
         return f"inspected, {_refused(error, path)}"
-    probabilities = probabilities_of(model)
+    engine, probabilities = model.engine, probabilities_of(model)  # of the pipeline, which is built now if it wasn't
     scores = model.scores()
     labels, scored = scores(pa.Table.from_pandas(packaged_rows().head(60)))
     assert scored.to_numpy().tobytes() == np.ascontiguousarray(probabilities[:, 1]).tobytes()
+    assert labels.to_pylist() == model.predict(packaged_rows().head(60)).tolist()
     drift = scores.take_drift()
     assert drift is not None
     json.dumps([drift.to_json(), drift.worst.psi], allow_nan=False)
@@ -331,11 +441,11 @@ def examine(content: bytes, folder: Path, _: int) -> str:
         0 <= model.info.fit_record.metrics.get("cross_validation", {"accuracy": {"value": 0}})["accuracy"]["value"] <= 1
     )
     if probabilities.tobytes() == expected():
-        return "the same bits"
+        return f"the same bits, {engine}"
     assert pipeline_of(content) != pipeline_of(original()), "the same pipeline predicts otherwise"
     assert set(labels.to_pylist()) <= {0, 1}
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
-    return "another pipeline"
+    return f"another pipeline, {engine}"
 
 
 def _refused(error: ModelError, path: Path) -> str:
@@ -352,7 +462,7 @@ def _no_json(name: str) -> None:
 def pipeline_of(content: bytes) -> dict[str, Any]:
     """Return what describes the pipeline in a file that was read."""
     members = ZipMembers(content)
-    return {name: members.read(name) for name in members_of(content)}
+    return {name: members.read(name) for name in members_of(content) if name != PROOF}
 
 
 def main() -> None:

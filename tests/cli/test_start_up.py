@@ -14,7 +14,9 @@ import pytest
 from tests.cli.command import Titanic, edited
 from tests.cli.process import environment, run_process
 from tests.machine import need
+from tests.model_files import manifest_of, members_of, sealed
 from titanic_batch.errors import UsageError
+from titanic_batch.models.artifact import PROOF
 from titanic_batch.runs.options import RunOptions
 
 
@@ -49,6 +51,75 @@ def test_inspect_imports_no_library(model_file: Path) -> None:
     process = run_process("-X", "importtime", "-m", "titanic_batch", "inspect", model_file)
     assert process.returncode == 0
     assert not imported(process.stderr) & {"numpy", "pandas", "pandera", "pyarrow", "sklearn", "skops", "joblib"}
+
+
+# `-X importtime` does not see what `importlib.import_module` imports, and sees what is looked for in vain.
+LISTED = """
+import atexit, sys
+def list_modules():
+    with open("modules.txt", "w") as file:
+        print(*[name for name, module in sys.modules.items() if module is not None], file=file)
+atexit.register(list_modules)
+from titanic_batch.cli.command import main
+main()
+"""
+OF_OTHER_MODELS = {"sklearn", "scipy", "pandas", "skops", "joblib", "flask", "hypothesis"}
+
+
+def modules_of(folder: Path, *arguments: str | Path, says: str = "") -> set[str]:
+    """Run the command in a folder, which must succeed and say nothing else, and return what it imported."""
+    process = run_process("-W", "error", "-c", LISTED, *arguments, cwd=folder)
+    assert (process.returncode, process.stderr) == (0, says)
+    modules = set((folder / "modules.txt").read_text().split())
+    assert {"numpy", "pandera.pyarrow", "pyarrow.lib"} <= modules
+    return modules
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, test_csv: Path) -> dict[str, Path]:
+    """The same rows in several formats."""
+    pq.write_table(pyarrow.csv.read_csv(test_csv), tmp_path / "in.parquet")
+    return {"csv": test_csv, "parquet": tmp_path / "in.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("csv", "parquet"), ("parquet", "csv"), ("csv", "csv"), ("parquet", "parquet")]
+)
+def test_a_proven_model_scores_without_scikit_learn(
+    tmp_path: Path, model_file: Path, inputs: dict[str, Path], source: str, target: str
+) -> None:
+    modules = modules_of(tmp_path, "score", inputs[source], "-o", f"out.{target}", "-m", model_file)
+    assert (tmp_path / f"out.{target}").stat().st_size > 0
+    assert not modules & OF_OTHER_MODELS
+    assert ("pyarrow.parquet" in modules) == ("parquet" in (source, target))
+
+
+def test_the_reference_model_scores_without_scikit_learn(tmp_path: Path, test_csv: Path) -> None:
+    says = "titanic: no model is named, so the reference model is used, fitted on the packaged passengers.\n"
+    assert not modules_of(tmp_path, "score", test_csv, "-o", "p.csv", says=says) & OF_OTHER_MODELS
+
+
+@pytest.mark.parametrize("source", ["csv", "parquet"])
+def test_rows_are_validated_without_scikit_learn_and_pandas(
+    tmp_path: Path, inputs: dict[str, Path], source: str
+) -> None:
+    assert not modules_of(tmp_path, "validate", inputs[source]) & OF_OTHER_MODELS
+
+
+@pytest.mark.parametrize("target", ["csv", "parquet"])
+def test_a_model_without_proof_gives_the_same_output_by_scikit_learn(
+    tmp_path: Path, model_file: Path, test_csv: Path, target: str
+) -> None:
+    members = members_of(model_file.read_bytes())
+    del members[PROOF]
+    (tmp_path / "unproven.skops").write_bytes(sealed(members, manifest_of(model_file.read_bytes())))
+    plain, full = tmp_path / f"plain.{target}", tmp_path / f"full.{target}"
+    assert not modules_of(tmp_path, "score", test_csv, "-o", plain, "-m", model_file) & OF_OTHER_MODELS
+    assert "sklearn" in modules_of(tmp_path, "score", test_csv, "-o", full, "-m", "unproven.skops")
+    if target == "csv":
+        assert plain.read_bytes() == full.read_bytes()
+    else:  # its metadata name the model's file
+        assert pq.read_table(plain).equals(pq.read_table(full))
 
 
 @pytest.mark.slow

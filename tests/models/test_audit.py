@@ -144,6 +144,26 @@ def test_a_later_loop_in_a_tree_is_refused(tmp_path: Path, archive: Archive) -> 
     assert "leads out of its bounds" in refused(tmp_path, archive)
 
 
+@pytest.mark.parametrize("count", [3, 60, 5_000])
+def test_a_tree_whose_ways_meet_again_is_refused(tmp_path: Path, archive: Archive, count: int) -> None:
+    """Of 60 such nodes, there are more ways than can be followed in a lifetime."""
+    state = next(archive.things("TreeNode"))["content"]["content"]
+    nodes = np.repeat(archive.array(state["nodes"])[:1], count)
+    nodes["left_child"] = nodes["right_child"] = np.append(np.arange(1, count), -1)
+    archive.put(state["nodes"], nodes)
+    archive.put(state["values"], np.full((count, 1, 2), 0.5))
+    state["node_count"], state["max_depth"] = leaf(count), leaf(count - 1)
+    assert "(a tree has a node with no parent or two)" in refused(tmp_path, archive)
+
+
+def test_a_tree_with_a_node_that_no_way_leads_to_is_refused(tmp_path: Path, archive: Archive) -> None:
+    state = next(archive.things("TreeNode"))["content"]["content"]
+    nodes = archive.array(state["nodes"])
+    nodes["left_child"][0] = nodes["right_child"][0] = -1
+    archive.put(state["nodes"], nodes)
+    assert "(a tree has a node with no parent or two)" in refused(tmp_path, archive)
+
+
 def of_tree(name: str, change: Callable[[Any], Any]) -> Callable[[Archive], None]:
     def changed(archive: Archive) -> None:
         thing = next(archive.things("TreeNode"))["content"]["content"][name]
@@ -336,6 +356,9 @@ HEADERS = {
     "objects": npy("'|O'", "(1,)", ONE),
     "dates": npy("'<M8'", "(1,)", ONE),
     "a type that is none": npy("'<f3'", "(1,)", ONE),
+    "a type that is no letter": npy("'<08'", "(1,)", ONE),
+    "a type that starts with a number": npy("'<8f8'", "(1,)", ONE),
+    "a field whose type is no letter": npy("[('a', '<08')]", "(1,)", ONE),
     "a type that is a number": npy("8", "(1,)", ONE),
     "a type of several": npy("'<f8,<f8'", "(1,)", ONE),
     "a field of two names": npy("[(('a', 'b'), '<f8')]", "(1,)", ONE),
@@ -366,6 +389,14 @@ def test_an_array_with_another_header_is_refused(tmp_path: Path, archive: Archiv
     thing = next(archive.things("TreeNode"))["content"]["content"]["values"]
     archive.members[thing["file"]] = HEADERS[header]
     assert "is not safe to build" in refused(tmp_path, archive)
+
+
+def test_a_type_is_named_by_its_own_module_and_class(tmp_path: Path, archive: Archive) -> None:
+    for thing in (archive.schema, archive.holder("RandomForestClassifier"), archive.holder("BinEncoder")):
+        module, name = thing["__module__"], thing["__class__"]
+        thing["__module__"], thing["__class__"] = f"{module}.{name}".split(".", 1)
+        assert "types that are not ours to trust" in refused(tmp_path, archive)
+        thing["__module__"], thing["__class__"] = module, name
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

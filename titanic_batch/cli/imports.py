@@ -26,7 +26,11 @@ def import_no_hypothesis() -> None:
 
 
 def import_checks() -> None:
-    """Import what checks rows, without pandas. It can be imported afterwards, and is then used as ever."""
+    """Import what checks rows, without pandas, which can be imported afterwards.
+
+    Arrow makes frames as ever then. It recognizes series only once it has made, or was given, a frame; and what pandera
+    has for pandas can't be imported any more.
+    """
     if "pandas" in sys.modules or "pandera" in sys.modules:
         return
     with _not_found("pandas"):

@@ -42,9 +42,10 @@ _PLAIN_LOADERS: dict[str, frozenset[str]] = {
 }
 _ARRAY_KINDS = frozenset("biufU")
 # The start of a member: NumPy's own reader evaluates whatever stands there, and fails on some of it in ways of its own.
+_DTYPE = rb"'[<>|][biufcmMOSUV]\d{0,8}'"
 _NPY = re.compile(
     rb"\x93NUMPY\x01\x00(?P<length>..)(?P<header>\{"
-    rb"'descr': (?P<dtype>'[<>|]\w{1,9}'|\[(?:\('\w{0,64}', '[<>|]\w{1,9}'\)(?:, |(?=\]))){1,64}\]), "
+    rb"'descr': (?P<dtype>" + _DTYPE + rb"|\[(?:\('\w{0,64}', " + _DTYPE + rb"\)(?:, |(?=\]))){1,64}\]), "
     rb"'fortran_order': (?P<by_columns>True|False), "
     rb"'shape': \((?P<shape>(?:\d{1,19}(?:,|(?:, \d{1,19}){1,8}))?)\), "
     rb"\} *\n)",
@@ -128,6 +129,9 @@ def _check_node(node: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
     if "__id__" in node:
         # skops would take a node with the id of an earlier one for that, whatever else it says.
         raise AuditError("it has references")
+    if "." in node["__class__"]:
+        # The same full name in another module: nothing is found there, or something else.
+        raise UntrustedTypeError(f"{loader} {name}")
     if loader == "ObjectNode" and name in trusted - {TREE}:
         if node["content"]["__loader__"] != "DictNode":
             raise AuditError("attributes have no names")
@@ -225,6 +229,9 @@ def _check_tree(node: Any, arrays: _Arrays) -> None:
     inner &= (nodes["feature"] >= 0) & (nodes["feature"] < features) & ~np.isnan(nodes["threshold"])
     if not (leaf | inner).all():
         raise AuditError("a tree leads out of its bounds")
+    # Where ways meet again, there may be more of them than can be counted.
+    if (np.bincount(np.concatenate([left[inner], right[inner]]), minlength=count)[1:] != 1).any():
+        raise AuditError("a tree has a node with no parent or two")
     if values.dtype != np.float64 or values.shape != (count, 1, classes[0]):
         raise AuditError("a tree has other values than its nodes")
     if not ((values >= 0).all() and np.allclose(values.sum(axis=2), 1, rtol=0, atol=1e-6)):

@@ -8,8 +8,10 @@ the latter may be any that scikit-learn accepts; to predict takes none of them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ _CATEGORY_ENCODER = "titanic_batch.scoring.transformers.CategoryEncoder"
 
 # Written by some of the versions of scikit-learn from 1.7 on, and of no effect.
 _OF_SOME_VERSIONS = {"force_int_remainder_cols": "deprecated", "_sample_weight": None}
+_MOST_ELEMENTS = 64  # that are looked at in an array that is an attribute; those that are known have fewer
 _NODE_TYPE = np.dtype(
     {
         "names": ["left_child", "right_child", "feature", "threshold", "impurity", "n_node_samples",
@@ -46,31 +49,38 @@ _NODE_TYPE = np.dtype(
 
 
 def _class_weights(value: Any, where: str) -> None:
-    """Check that a value is a weight for each class."""
-    if not isinstance(value, dict) or not value.keys() <= {0, 1}:
-        raise JsonDataError(where, "weighs other classes")
+    """Check that a value is weights by class. scikit-learn takes those of classes that there are not, too."""
+    if not isinstance(value, dict) or not all(type(label) is int for label in value):
+        raise JsonDataError(where, "is no weights of classes")
     for weight in value.values():
         number(0)(weight, where)
 
 
-_SHARE = number(np.nextafter(0, 1), 1)
+def _share(high: float, value: Any, where: str) -> None:
+    """Check that a value is a float above 0: scikit-learn takes whole numbers, also a 1, for counts."""
+    if type(value) is not float or not 0 < value <= high or value == math.inf:
+        raise JsonDataError(where, f"is no share up to {high}")
+
+
+_MOST = 2**63 - 1  # what scikit-learn can count
+_COUNT, _SHARE = whole(1, _MOST), partial(_share, 1)
 _IN_A_TREE: dict[str, Check] = {
     "criterion": one_of("gini", "entropy", "log_loss"),
-    "max_depth": nullable(whole(1)),
-    "min_samples_split": either(whole(2), _SHARE),
-    "min_samples_leaf": either(whole(1), number(np.nextafter(0, 1), np.nextafter(1, 0))),
+    "max_depth": nullable(_COUNT),
+    "min_samples_split": either(whole(2, _MOST), _SHARE),
+    "min_samples_leaf": either(_COUNT, partial(_share, math.nextafter(1, 0))),
     "min_weight_fraction_leaf": number(0, 0.5),
-    "max_features": nullable(either(whole(1), _SHARE, one_of("sqrt", "log2"))),
-    "max_leaf_nodes": nullable(whole(2)),
+    "max_features": nullable(either(_COUNT, _SHARE, one_of("sqrt", "log2"))),
+    "max_leaf_nodes": nullable(whole(2, _MOST)),
     "min_impurity_decrease": number(0),
     "ccp_alpha": number(0),
 }
 _OF_THE_ENSEMBLE: dict[str, Check] = {
     "bootstrap": one_of(True, False),
     "class_weight": nullable(either(one_of("balanced", "balanced_subsample"), _class_weights)),
-    "max_samples": nullable(either(whole(1), _SHARE)),
-    "_n_samples": whole(1),
-    "_n_samples_bootstrap": nullable(whole(1)),
+    "max_samples": nullable(either(_COUNT, partial(_share, math.inf))),  # above 1 from scikit-learn 1.9 on
+    "_n_samples": _COUNT,
+    "_n_samples_bootstrap": nullable(_COUNT),
 }
 # What `RandomForestClassifier` gives to each of its trees, in its order.
 _GIVEN_TO_TREES = ("criterion", "max_depth", "min_samples_split", "min_samples_leaf", "min_weight_fraction_leaf",
@@ -97,7 +107,7 @@ class _Object:
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """An array, or a scalar of NumPy's, with its shape and its elements."""
+    """An array, or a scalar of NumPy's, with its shape and its first elements."""
 
     name: str
     dtype: str
@@ -136,8 +146,11 @@ def _trees(pipeline: Any, manifest: Manifest) -> TreeEnsemble:
     _require(manifest.features, features)
     classifier = pipeline.attributes["steps"][1][1].attributes
     classifiers = classifier.pop("estimators_")
+    _require(type(classifiers), list)
     parameters = {name: classifier[name] for name in (*_IN_A_TREE, *_OF_THE_ENSEMBLE)}
     members(_IN_A_TREE | _OF_THE_ENSEMBLE)(parameters, "the classifier")
+    if (weights := classifier.pop("_sample_weight", None)) is not None:  # those of the rows that it was fitted on
+        _require(weights, _Array("numpy.ndarray", "<f8", (parameters["_n_samples"],), weights.elements))
     fitted = {"n_features_in_": len(features), "n_outputs_": 1}
     tree = _object(_TREE_CLASSIFIER, _UNFITTED_TREE, version)
     ensemble = parameters | fitted | {
@@ -250,10 +263,11 @@ def _value(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         case "TupleNode":
             return tuple(_value(item, arrays) for item in node["content"])
         case "DictNode":
-            types = {"int": int, "str": str}
-            key_types: list[Callable[[str], Any]] = [types[each["__class__"]] for each in node["key_types"]["content"]]
+            key_types: Sequence[Callable[[str], Any]] = _value(node["key_types"], arrays)
             items = node["content"].items()
             return {of(key): _value(value, arrays) for of, (key, value) in zip(key_types, items, strict=True)}
+        case "TypeNode":
+            return {"int": int, "str": str}[node["__class__"]]
         case "SliceNode":
             return slice(*(node["content"][name] for name in ("start", "stop", "step")))
         case "NdArrayNode":
@@ -262,6 +276,7 @@ def _value(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
             return _object(_name(node), _value(node["content"], arrays))
         case "TreeNode" if _name(node) == TREE:
             state = dict(node["content"]["content"])
+            _require(_value(node["content"]["key_types"], arrays), [str] * len(state))
             nodes, values = (arrays[state.pop(name)["file"]] for name in ("nodes", "values"))
             _require(sorted(state), ["max_depth", "node_count"])
             n_features, n_classes, n_outputs = _value(node["__reduce__"]["args"], arrays)
@@ -275,7 +290,7 @@ def _array(node: Any, arrays: Mapping[str, NDArray[Any]]) -> _Array:
         elements = [_value(item, arrays) for item in node["content"]]
         return _Array(_name(node), "object", _value(node["shape"], arrays), elements)
     array = arrays[node["file"]]
-    return _Array(_name(node), array.dtype.str, array.shape, array.ravel().tolist())
+    return _Array(_name(node), array.dtype.str, array.shape, array.ravel()[:_MOST_ELEMENTS].tolist())
 
 
 def _name(node: Any) -> str:

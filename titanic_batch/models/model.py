@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from titanic_batch import passenger
@@ -86,7 +87,9 @@ class Model:
     def __init__(self, seed: int = DEFAULT_SEED, **parameters: Any) -> None:
         from titanic_batch.passenger.pipeline import build_pipeline
 
-        self._begin(build_pipeline(seed, **parameters))
+        # As JSON writes them, and as the form of a file that is scored without scikit-learn has them.
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
+        self._begin(build_pipeline(seed, **plain))
 
     def _begin(self, pipeline: Pipeline | None) -> None:
         """Set what a model has before it is fitted or loaded."""
@@ -189,8 +192,10 @@ class Model:
             # The rows are valid, so it is about the parameters.
             raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
         require_same_features(self.pipeline[:-1], X)
-        self._plain = self._file = None
         self._info = replace(manifest_of(self.pipeline), fit=fit_record_of(self.pipeline, X, y))
+        # Nothing is left of a file that it was loaded from.
+        self.source, self.sha256, self.caution = "fitted", None, None
+        self._plain = self._file = None
         return self
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:

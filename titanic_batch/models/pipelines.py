@@ -116,11 +116,12 @@ def _raise_if_of_the_machine(error: Exception) -> None:
 def _fitted(artifact: Artifact, load: Callable[[], Any], fitted_by: str | None) -> Pipeline:
     try:
         pipeline = load()
+        is_fitted = isinstance(pipeline, Pipeline) and hasattr(pipeline, "feature_names_in_")
     except _CANNOT_BE_BUILT as error:
         _raise_if_of_the_machine(error)
         what = f"can't be built with scikit-learn {sklearn.__version__} ({type(error).__name__})"
         raise refusal(artifact, what, fitted_by) from None
-    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline, "feature_names_in_"):
+    if not is_fitted:
         raise ModelError(f"{artifact.name} holds no fitted pipeline: make one with titanic fit.")
     return pipeline
 

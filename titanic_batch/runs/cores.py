@@ -27,10 +27,14 @@ def count_cores() -> int:
 def _cores_of_group() -> int | None:
     """Return the quota of the process's control group in cores, rounded up; None without one."""
     for files in ((_QUOTA,), _QUOTA_V1):
-        with suppress(OSError, ValueError):  # "max" is no number, and means that there is no quota
-            quota, period = (int(number) for file in files for number in _text_of(file).split())
-            if quota > 0 and period > 0:
-                return math.ceil(quota / period)
+        try:
+            quota, period = (number for file in files for number in _text_of(file).split())
+        except (OSError, ValueError):  # there are no such files, or no two numbers in them
+            continue
+        with suppress(ValueError):  # "max" is no number, and means that there is no quota
+            if int(quota) > 0 and int(period) > 0:
+                return math.ceil(int(quota) / int(period))
+        return None
     return None
 
 

@@ -13,7 +13,7 @@ def chi_squared_limit(degrees: int, chance: float) -> float:
     degrees
         Degrees of freedom, from 1 to 1,000.
     chance
-        Between 1e-12 and 1.
+        Between 1e-12 and 0.999.
     """
     low, high = 0.0, float(degrees)
     while chi_squared_tail(degrees, high) > chance:

@@ -1,0 +1,183 @@
+"""Packages are hidden from one import only, and are there as ever afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tests.cli.process import environment
+
+SETUP = """
+import sys
+from titanic_batch.cli.imports import import_checks, import_no_hypothesis
+finders = list(sys.meta_path)
+"""
+
+
+def run(program: str) -> str:
+    """Run a program in a process of its own, warnings being errors, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SETUP + textwrap.dedent(program)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_checks_are_imported_without_pandas() -> None:
+    run("""
+        import_checks()
+        import titanic_batch.checking.judging
+        assert "pandera" in sys.modules
+        assert "pyarrow" in sys.modules
+        assert not [name for name in sys.modules if name.partition(".")[0] == "pandas"]
+        assert sys.meta_path == finders
+    """)
+
+
+def test_pandas_can_be_imported_afterwards() -> None:
+    run("""
+        import_checks()
+        import pandas as pd
+        assert pd.DataFrame({"a": [1]})["a"].sum() == 1
+    """)
+
+
+def test_pandas_can_be_imported_by_what_is_imported_afterwards() -> None:
+    run("""
+        import_checks()
+        from titanic_batch.models.training_data import packaged_rows
+        assert len(packaged_rows()) == 891
+    """)
+
+
+FRAMES = """
+frame = pd.DataFrame({"a": [1.5, None], "b": ["x", None], "c": pd.Categorical(["u", "v"])}, index=[3, 4])
+table = pa.Table.from_pandas(frame)
+print(table.schema, table.column("a").null_count, table.column("b").null_count, table.to_pandas().dtypes)
+"""
+SERIES = """
+for each in (pd.Series([1.0, None]), pd.Series([1, None], dtype="Int64"), pd.Series(["x", None]),
+             pd.Series(pd.to_datetime(["2020-01-01", None])), pd.Series([True, None], dtype="boolean"),
+             pd.Categorical(["u", "v"]), pd.Index([1, 2]), [pd.Timestamp("2020-01-01")]):
+    print(pa.array(each))
+"""
+IMPORTED = "import pandas as pd, pyarrow as pa\n"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        IMPORTED + FRAMES + SERIES,
+        IMPORTED + "pa.table({'a': [1]}).to_pandas()" + SERIES,
+        "import pyarrow as pa; pa.array([1, None]).to_pandas(); import pandas as pd" + SERIES,
+        IMPORTED + "import pandera.pyarrow as pap; print(pap.DataFrameSchema({'a': pap.Column(pa.int64())}).validate("
+        "pa.table({'a': [1]})))",
+        "from titanic_batch.passenger.schema import CONTRACT; print(CONTRACT.digest)",
+        pytest.param(
+            "from titanic_batch.models.model import Model\n"
+            "from titanic_batch.models.training_data import packaged_rows\n"
+            "print(Model(n_estimators=2).fit(packaged_rows()).predict_proba(packaged_rows()).tobytes())",
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=[
+        "frames",
+        "a table's frame",
+        "an array's series",
+        "tables in pandera",
+        "our contract",
+        "a fit",
+    ],
+)
+def test_frames_and_series_are_as_ever_afterwards(program: str) -> None:
+    assert run("import_checks()\n" + program) == run(program) != ""
+
+
+def test_nothing_happens_where_pandas_is_there_already() -> None:
+    run("""
+        import pandas
+        before = set(sys.modules)
+        import_checks()
+        assert set(sys.modules) == before
+        assert sys.meta_path == finders
+        import pandera.pandas
+    """)
+
+
+def test_nothing_happens_where_pandera_is_there_already() -> None:
+    run("""
+        import pandera
+        before = set(sys.modules)
+        import_checks()
+        assert set(sys.modules) == before
+        assert sys.meta_path == finders
+    """)
+
+
+def test_the_guard_may_be_called_twice() -> None:
+    run("""
+        import_checks()
+        import_checks()
+        import pandas
+        import_checks()
+        assert sys.meta_path == finders
+    """)
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError", "KeyboardInterrupt"])
+def test_the_guard_is_gone_where_the_import_fails(error: str) -> None:
+    run(f"""
+        class Failing:
+            def find_spec(self, name, path, target=None):
+                if name == "pyarrow":
+                    raise {error}("no")
+        sys.meta_path.insert(0, Failing())
+        finders = list(sys.meta_path)
+        try:
+            import_checks()
+        except {error}:
+            pass
+        else:
+            raise AssertionError
+        assert sys.meta_path == finders
+        del sys.meta_path[0]
+        import pandas
+    """)
+
+
+def test_other_packages_are_found_while_pandas_is_hidden() -> None:
+    """Also those whose names begin alike."""
+    run("""
+        from titanic_batch.cli.imports import _not_found
+        with _not_found("pandas"):
+            try:
+                import pandas
+            except ModuleNotFoundError as error:
+                assert (error.name, str(error)) == ("pandas", "No module named 'pandas'")
+            else:
+                raise AssertionError
+            import json.tool, decimal
+            import pandera.errors
+        import pandas
+    """)
+
+
+def test_hypothesis_is_hidden_from_this_process() -> None:
+    run("""
+        import_no_hypothesis()
+        try:
+            import hypothesis
+        except ModuleNotFoundError:
+            pass
+        else:
+            raise AssertionError
+        import_checks()
+        import pandera
+    """)
