@@ -30,13 +30,18 @@ def run(program: str) -> str:
     return done.stdout
 
 
-def test_checks_are_imported_without_pandas() -> None:
+def test_checks_are_imported_and_made_without_pandas_and_polars() -> None:
     run("""
+        import importlib.util
+        assert importlib.util.find_spec("pandas"), "installed"
         import_checks()
-        import titanic_batch.checking.judging
-        assert "pandera" in sys.modules
-        assert "pyarrow" in sys.modules
-        assert not [name for name in sys.modules if name.partition(".")[0] == "pandas"]
+        import pyarrow as pa
+        from titanic_batch.passenger.schema import CONTRACT
+        from titanic_batch.reading.blocks import Rows
+        rows = pa.table({name: pa.array([-1], of) if pa.types.is_primitive(of) else pa.array(["x"]).dictionary_encode()
+                         for name, of in CONTRACT.types.items()})
+        assert len(CONTRACT.problems(Rows(rows, []))) == 7
+        assert not {"ibis", "pandas", "polars"} & {name.partition(".")[0] for name in sys.modules}
         assert sys.meta_path == finders
     """)
 
@@ -100,9 +105,11 @@ def test_frames_and_series_are_as_ever_afterwards(program: str) -> None:
     assert run("import_checks()\n" + program) == run(program) != ""
 
 
-def test_nothing_happens_where_pandas_is_there_already() -> None:
-    run("""
-        import pandas
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_nothing_happens_where_a_package_is_there_already(package: str) -> None:
+    pytest.importorskip(package)
+    run(f"""
+        import {package}
         before = set(sys.modules)
         import_checks()
         assert set(sys.modules) == before
@@ -156,7 +163,7 @@ def test_other_packages_are_found_while_pandas_is_hidden() -> None:
     """Also those whose names begin alike."""
     run("""
         from titanic_batch.cli.imports import _not_found
-        with _not_found("pandas"):
+        with _not_found(["pandas"]):
             try:
                 import pandas
             except ModuleNotFoundError as error:

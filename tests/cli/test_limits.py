@@ -15,8 +15,7 @@ import pytest
 from tests.cli.process import TIMEOUT, environment
 from tests.passengers import csv_bytes, parquet_bytes, passenger, passengers, typed
 
-# Without polars, which pandera loads where it is installed, and which takes much memory.
-TITANIC = "import sys; sys.modules['polars'] = None; from titanic_batch.cli.command import main; main()"
+TITANIC = "from titanic_batch.cli.command import main; main()"
 LARGE_STACK = 2**46  # of each thread: more than there can be
 
 
