@@ -26,9 +26,9 @@ def test_many_changed_models_end_as_they_must() -> None:
     outcomes, failures = fuzz(1_000, 400, mutated, examine)
     assert not failures
     assert outcomes.total() == 400
-    for outcome in ("the same bits", "another pipeline"):
-        for engine in ("plain", "scikit-learn"):
-            assert outcomes[f"{outcome}, {engine}"] > 2
+    for engine in ("plain", "scikit-learn"):
+        assert outcomes[f"the same bits, {engine}"] > 10
+        assert outcomes[f"another pipeline, {engine}"] > 0
 
 
 def test_seed_makes_the_same_file_again() -> None:
