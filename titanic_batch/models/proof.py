@@ -68,8 +68,8 @@ class Proof:
 
 
 def _rows(n_features: int) -> NDArray[Any]:
-    """Return features of shape (64, n_features): from -2 to 12 by quarters, in no order, and one of nine missing."""
+    """Return features of shape (64, n_features): from -2 to 13 by quarters, in no order, and one of nine missing."""
     numbers = np.arange(_ROWS * n_features).reshape(_ROWS, n_features)
-    rows = (numbers * 37 + numbers // 64) % 57 / 4 - 2
+    rows = (numbers * numbers * 37 + numbers * 11) % 61 / 4 - 2
     rows[numbers % 9 == 4] = np.nan
     return rows
