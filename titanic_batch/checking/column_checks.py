@@ -46,6 +46,7 @@ _MAX_CACHED_VALUES = 100_000
 # the same time, one may see a module of which the other has imported only a part.
 _PANDERA = threading.Lock()
 _MAX_INTEGER_SPAN = 2**16
+_FEW_INTEGERS = 2**6
 
 # Returns, for each row, the index of its value among the distinct values, and whether the row has a value. Called only
 # if a value breaks a rule.
@@ -76,8 +77,9 @@ class ColumnChecks:
         self._is_convex = arrow_type != STRING and all(check.name in _CONVEX_CHECKS for check in column.checks)
         # The widest interval whose ends pandera has accepted, if the checks are intervals.
         self._accepted_interval: tuple[float, float] | None = None
-        # The rules that each distinct value breaks. Emptied if there are too many values.
+        # The rules that each distinct value breaks, and the values that break none. Emptied if there are too many.
         self._cached_rules: dict[Any, frozenset[str]] = {}
+        self._flawless: frozenset[Any] = frozenset()
 
     def broken(self, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
         """Yield each rule that values of a column break, with the mask of their rows. A null breaks no rule.
@@ -120,6 +122,9 @@ class ColumnChecks:
             yield NOT_FINITE, infinite
         if not has_checks or self._accepts_interval(low, high):
             return
+        is_few = pa.types.is_integer(column.type) and high - low < _FEW_INTEGERS
+        if is_few and not any(self._rules_broken_by(list(range(low, high + 1)))):
+            return  # whichever of them there are
         if pa.types.is_integer(column.type) and high - low < _MAX_INTEGER_SPAN:
             broken = list(self._broken_by_distinct(*_distinct_integers(column, low, high)))
         else:
@@ -140,6 +145,8 @@ class ColumnChecks:
         return True
 
     def _broken_by_distinct(self, values: list[Any], get_codes: _GetCodes) -> Iterator[tuple[str, Mask]]:
+        if self._flawless.issuperset(values):
+            return
         rules_by_value = self._rules_broken_by(values)
         # Spellings of a missing value occur only in the dictionary; the rows themselves are null.
         found = [
@@ -161,6 +168,7 @@ class ColumnChecks:
                     broken.setdefault(position, set()).add(rule)
             known = known | {value: frozenset(broken.get(position, ())) for position, value in enumerate(unknown)}
             self._cached_rules = known if len(known) <= _MAX_CACHED_VALUES else {}
+            self._flawless = frozenset(value for value, rules in self._cached_rules.items() if not rules)
         return [known[value] for value in values]
 
     def _validate(self, column: pa.ChunkedArray) -> dict[str, Mask]:

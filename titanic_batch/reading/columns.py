@@ -117,9 +117,25 @@ def stored_bounds(numbers: pa.Array) -> tuple[float, float]:
     The buffer may contain any number where a value is null, so the bounds are not always the narrowest ones.
     Arrow takes twenty times as long if it has to skip nulls.
     """
-    dtype = np.dtype(numbers.type.to_pandas_dtype())
-    stored = np.frombuffer(numbers.buffers()[1], dtype, len(numbers), numbers.offset * dtype.itemsize)
+    stored = stored_numbers(numbers)
     return stored.min(), stored.max()
+
+
+def stored_numbers(numbers: pa.Array) -> NDArray[Any]:
+    """Return the numbers of an array without copying them, of shape (n,), and any number where a value is null.
+
+    To replace nulls in Arrow takes longer than to use what is stored and mend it afterwards.
+    """
+    dtype = np.dtype(numbers.type.to_pandas_dtype())
+    if not len(numbers):
+        return np.empty(0, dtype)
+    return np.frombuffer(numbers.buffers()[1], dtype, len(numbers), numbers.offset * dtype.itemsize)
+
+
+def valid_mask(array: pa.Array) -> Mask:
+    """Return which values of an array with nulls are none, of shape (n,), in a tenth of Arrow's time."""
+    bits = np.frombuffer(array.buffers()[0], np.uint8, (array.offset + len(array) + 7) // 8)
+    return np.unpackbits(bits, count=array.offset + len(array), bitorder="little")[array.offset :].view(np.bool_)
 
 
 def from_plain_text(text: pa.StringArray, wanted: pa.DataType) -> pa.Array | None:

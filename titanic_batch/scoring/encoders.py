@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from titanic_batch.reading.columns import stored_numbers, valid_mask
+
 
 @dataclass(frozen=True, slots=True)
 class Bins:
@@ -54,12 +56,16 @@ class Bins:
 
     def column_codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int8] | None:
         """Return the codes of an Arrow column, of shape (n_samples,); None if its type is neither numeric nor null."""
-        arrow_type = column.type
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        arrow_type = array.type
         if not (pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type) or pa.types.is_null(arrow_type)):
             return None
         if arrow_type not in (pa.float64(), pa.float32()):
-            column = column.cast(pa.float64(), safe=False)
-        return self.codes(pc.fill_null(column, self.missing).to_numpy())
+            array = array.cast(pa.float64(), safe=False)
+        codes = self.codes(stored_numbers(array))
+        if array.null_count:
+            codes = np.where(valid_mask(array), codes, np.int8(self.code(None)))
+        return codes
 
     def code(self, value: float | None) -> int:
         """Return the code of a float64; a missing one is None."""
@@ -117,7 +123,10 @@ class Categories:
         code_of = pc.fill_null(pc.index_in(values, pa.array(self.values, values.type)), unknown).to_numpy()
         # Last comes the code of a missing value.
         code_of = np.append(code_of, self.code(None)).astype(np.int8)
-        codes: NDArray[np.int8] = code_of.take(pc.fill_null(array.indices.cast(pa.int32()), len(values)).to_numpy())
+        positions = stored_numbers(array.indices)
+        if array.null_count:
+            positions = np.where(valid_mask(array), positions, len(values))
+        codes: NDArray[np.int8] = code_of.take(positions)
         return codes
 
     def code(self, value: str | None) -> int:
