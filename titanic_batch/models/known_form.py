@@ -7,17 +7,15 @@ the latter may be any that scikit-learn accepts; to predict takes none of them.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from titanic_batch.models.audit import TREE, Archive
+from titanic_batch.models.audit import Archive
+from titanic_batch.models.described import DescribedArray, DescribedObject, DescribedTree, described
 from titanic_batch.models.json_data import Check, JsonDataError, either, members, nullable, number, one_of, whole
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.passenger.features import FEATURES
@@ -37,7 +35,6 @@ _CATEGORY_ENCODER = "titanic_batch.scoring.transformers.CategoryEncoder"
 
 # Written by some of the versions of scikit-learn from 1.7 on, and of no effect.
 _OF_SOME_VERSIONS = {"force_int_remainder_cols": "deprecated", "_sample_weight": None}
-_MOST_ELEMENTS = 64  # that are looked at in an array that is an attribute; those that are known have fewer
 _NODE_TYPE = np.dtype(
     {
         "names": ["left_child", "right_child", "feature", "threshold", "impurity", "n_node_samples",
@@ -97,33 +94,6 @@ class OtherFormError(ValueError):
     """The archive is of another form than the known one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """An object of an archive. Two are the same if their ``repr`` is, which tells 1 from True and from 1.0."""
-
-    name: str
-    attributes: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Array:
-    """An array, or a scalar of NumPy's, with its shape and its first elements."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    elements: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tree:
-    n_features: int
-    n_classes: _Array
-    n_outputs: int
-    nodes: NDArray[Any] = field(repr=False)
-    values: NDArray[np.float64] = field(repr=False)
-
-
 def plain_predictor(archive: Archive, manifest: Manifest) -> PlainPredictor:
     """Return what predicts as the pipeline in an archive does.
 
@@ -133,7 +103,7 @@ def plain_predictor(archive: Archive, manifest: Manifest) -> PlainPredictor:
         It is of another form.
     """
     try:
-        trees = _trees(_value(archive.schema, archive.arrays), manifest)
+        trees = _trees(described(archive, but=_OF_SOME_VERSIONS), manifest)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise OtherFormError(str(error)) from None
     return PlainPredictor(CONTRACT.without_key, FEATURES, trees)
@@ -150,14 +120,14 @@ def _trees(pipeline: Any, manifest: Manifest) -> TreeEnsemble:
     parameters = {name: classifier[name] for name in (*_IN_A_TREE, *_OF_THE_ENSEMBLE)}
     members(_IN_A_TREE | _OF_THE_ENSEMBLE)(parameters, "the classifier")
     if (weights := classifier.pop("_sample_weight", None)) is not None:  # those of the rows that it was fitted on
-        _require(weights, _Array("numpy.ndarray", "<f8", (parameters["_n_samples"],), weights.elements))
+        _require(weights, DescribedArray("numpy.ndarray", "<f8", (parameters["_n_samples"],), weights.elements))
     fitted = {"n_features_in_": len(features), "n_outputs_": 1}
     tree = _object(_TREE_CLASSIFIER, _UNFITTED_TREE, version)
     ensemble = parameters | fitted | {
         "estimator": tree, "estimator_": tree, "estimator_params": _GIVEN_TO_TREES,
         "n_estimators": len(classifiers), "random_state": manifest.seed, "monotonic_cst": None,
         "n_jobs": None, "oob_score": False, "verbose": 0, "warm_start": False,
-        "classes_": _Array("numpy.ndarray", "<i8", (2,), [0, 1]), "n_classes_": 2,
+        "classes_": DescribedArray("numpy.ndarray", "<i8", (2,), [0, 1]), "n_classes_": 2,
     }  # fmt: skip
     steps = [("features", _columns(version)), ("classifier", _object(_CLASSIFIER, ensemble, version))]
     others = {"transform_input": None, "memory": None, "verbose": False}
@@ -167,26 +137,26 @@ def _trees(pipeline: Any, manifest: Manifest) -> TreeEnsemble:
     return TreeEnsemble([each.nodes for each in trees], [each.values for each in trees])
 
 
-def _tree(classifier: Any, known: Mapping[str, Any], version: str) -> _Tree:
-    tree: _Tree = classifier.attributes["tree_"]
+def _tree(classifier: Any, known: Mapping[str, Any], version: str) -> DescribedTree:
+    tree: DescribedTree = classifier.attributes["tree_"]
     n_features = known["n_features_in_"]
     random_state, max_features = (classifier.attributes[name] for name in ("random_state", "max_features_"))
     whole(0, 2**31 - 1)(random_state, "a tree")
     whole(1, n_features)(max_features, "a tree")
     classes = {
-        "classes_": _Array("numpy.ndarray", "<f8", (2,), [0.0, 1.0]),
-        "n_classes_": _Array("numpy.int64", "<i8", (), [2]),
+        "classes_": DescribedArray("numpy.ndarray", "<f8", (2,), [0.0, 1.0]),
+        "n_classes_": DescribedArray("numpy.int64", "<i8", (), [2]),
     }
-    counts = _Array("numpy.ndarray", "<i8", (1,), [2])
+    counts = DescribedArray("numpy.ndarray", "<i8", (1,), [2])
     fitted = {"random_state": random_state, "max_features_": max_features, **classes,
-              "tree_": _Tree(n_features, counts, 1, tree.nodes, tree.values)}  # fmt: skip
+              "tree_": DescribedTree(n_features, counts, 1, tree.nodes, tree.values)}  # fmt: skip
     _require(classifier, _object(_TREE_CLASSIFIER, {**_UNFITTED_TREE, **known, **fitted}, version))
     if tree.nodes.dtype != _NODE_TYPE:
         raise OtherFormError("a tree has other nodes")
     return tree
 
 
-def _columns(version: str) -> _Object:
+def _columns(version: str) -> DescribedObject:
     """Return the fitted ``ColumnTransformer`` that `FEATURES` gives."""
     columns = CONTRACT.without_key
     places, first, unfitted, fitted = {}, 0, [], []
@@ -223,9 +193,9 @@ def _unfitted(encoder: Encoder) -> Any:
             return "passthrough"
 
 
-def _fitted(encoder: Encoder, names: Sequence[str], version: str) -> _Object:
+def _fitted(encoder: Encoder, names: Sequence[str], version: str) -> DescribedObject:
     unfitted = _unfitted(encoder)
-    if isinstance(unfitted, _Object):
+    if isinstance(unfitted, DescribedObject):
         return _object(unfitted.name, unfitted.attributes | _seen(names))
     parameters = {"func": None, "inverse_func": None, "validate": False, "accept_sparse": True, "check_inverse": False,
                   "feature_names_out": "one-to-one", "kw_args": None, "inv_kw_args": None,
@@ -234,64 +204,15 @@ def _fitted(encoder: Encoder, names: Sequence[str], version: str) -> _Object:
 
 
 def _seen(names: Sequence[str]) -> dict[str, Any]:
-    return {"feature_names_in_": _Array("numpy.ndarray", "object", (len(names),), list(names)),
+    return {"feature_names_in_": DescribedArray("numpy.ndarray", "object", (len(names),), list(names)),
             "n_features_in_": len(names)}  # fmt: skip
 
 
-def _object(name: str, attributes: Mapping[str, Any], version: str | None = None) -> _Object:
+def _object(name: str, attributes: Mapping[str, Any], version: str | None = None) -> DescribedObject:
     of_scikit_learn = {} if version is None else {"_sklearn_version": version}
-    known = {
-        name: value
-        for name, value in {**attributes, **of_scikit_learn}.items()
-        if repr(_OF_SOME_VERSIONS.get(name, ...)) != repr(value)
-    }
-    return _Object(name, dict(sorted(known.items())))
+    return DescribedObject(name, dict(sorted({**attributes, **of_scikit_learn}.items())))
 
 
 def _require(found: Any, expected: Any) -> None:
     if repr(found) != repr(expected):
         raise OtherFormError("an attribute has another value")
-
-
-def _value(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Return what a node describes: plain data, and objects as such."""
-    match node["__loader__"]:
-        case "JsonNode":
-            return json.loads(node["content"])
-        case "ListNode":
-            return [_value(item, arrays) for item in node["content"]]
-        case "TupleNode":
-            return tuple(_value(item, arrays) for item in node["content"])
-        case "DictNode":
-            key_types: Sequence[Callable[[str], Any]] = _value(node["key_types"], arrays)
-            items = node["content"].items()
-            return {of(key): _value(value, arrays) for of, (key, value) in zip(key_types, items, strict=True)}
-        case "TypeNode":
-            return {"int": int, "str": str}[node["__class__"]]
-        case "SliceNode":
-            return slice(*(node["content"][name] for name in ("start", "stop", "step")))
-        case "NdArrayNode":
-            return _array(node, arrays)
-        case "ObjectNode":
-            return _object(_name(node), _value(node["content"], arrays))
-        case "TreeNode" if _name(node) == TREE:
-            state = dict(node["content"]["content"])
-            _require(_value(node["content"]["key_types"], arrays), [str] * len(state))
-            nodes, values = (arrays[state.pop(name)["file"]] for name in ("nodes", "values"))
-            _require(sorted(state), ["max_depth", "node_count"])
-            n_features, n_classes, n_outputs = _value(node["__reduce__"]["args"], arrays)
-            return _Tree(n_features, n_classes, n_outputs, nodes, values)
-        case loader:
-            raise OtherFormError(f"there is a {loader}")
-
-
-def _array(node: Any, arrays: Mapping[str, NDArray[Any]]) -> _Array:
-    if node["type"] == "json":
-        elements = [_value(item, arrays) for item in node["content"]]
-        return _Array(_name(node), "object", _value(node["shape"], arrays), elements)
-    array = arrays[node["file"]]
-    return _Array(_name(node), array.dtype.str, array.shape, array.ravel()[:_MOST_ELEMENTS].tolist())
-
-
-def _name(node: Any) -> str:
-    return f"{node['__module__']}.{node['__class__']}"
