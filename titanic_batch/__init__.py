@@ -1,7 +1,7 @@
 """A notebook's model as a batch job: fit, validate, score and serve with one pipeline.
 
 The Python API consists of ``Model`` and the functions in `api`; they raise the exceptions in `errors`. Each name is
-imported on first access, because pandas and scikit-learn come with it.
+imported on first access, because NumPy, Arrow and pandera come with it.
 """
 
 from __future__ import annotations

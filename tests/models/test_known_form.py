@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import json
 import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -419,6 +421,81 @@ def is_unfitted(node: Any) -> bool:
 def test_what_cannot_be_built_is_not_scored_without_building_it(tmp_path: Path, change: Callable[[Any], None]) -> None:
     with pytest.raises(ModelError):
         loaded_from(tmp_path / "model.skops", with_forged_proof(changed(change)))
+
+
+def of_manifest(change: Callable[[Any], object]) -> bytes:
+    manifest = manifest_of(original())
+    change(manifest)
+    return sealed(members_of(original()), manifest)
+
+
+def of_arrays(change: Callable[[Any, dict[str, bytes]], object]) -> bytes:
+    """Return the small file with another schema and other members."""
+    members, schema = members_of(original()), schema_of(original())
+    change(schema, members)
+    return sealed(members | {SCHEMA: json.dumps(schema).encode()}, manifest_of(original()))
+
+
+def as_other_nodes(schema: Any, members: dict[str, bytes]) -> None:
+    """Have the nodes of a tree in another order of fields, which means the same."""
+    state = next(node for node in attributes_in(schema) if "nodes" in node["content"])["content"]
+    nodes = np.load(io.BytesIO(members[state["nodes"]["file"]]))
+    fields = list(nodes.dtype.names)[::-1]
+    other = np.empty(len(nodes), [(name, nodes.dtype[name]) for name in fields])
+    for name in fields:
+        other[name] = nodes[name]
+    members[state["nodes"]["file"]] = saved(other)
+
+
+def as_odd_weights(schema: Any, members: dict[str, bytes]) -> None:
+    """Have weights of other rows than there were."""
+    attributes = next(node for node in attributes_in(schema) if "_n_samples" in node["content"])["content"]
+    members["weights.npy"] = saved(np.ones(3))
+    attributes["_sample_weight"] = attributes["classes_"] | {"file": "weights.npy"}
+
+
+def with_tree_attribute(name: str, value: Any) -> bytes:
+    def change(schema: Any) -> None:
+        for node in attributes_in(schema):
+            if "tree_" in node["content"]:
+                node["content"][name] = json_node(value)
+
+    return changed(change)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        partial(of_manifest, lambda manifest: manifest["features"].reverse()),
+        partial(of_arrays, as_other_nodes),
+        partial(of_arrays, as_odd_weights),
+        partial(with_tree_attribute, "random_state", -1),
+        partial(with_tree_attribute, "random_state", 2**31),
+        partial(with_tree_attribute, "max_features_", 0),
+        partial(with_tree_attribute, "max_features_", 8),
+    ],
+)
+def test_what_fit_does_not_write_is_not_scored_from_its_arrays(tmp_path: Path, content: Callable[[], bytes]) -> None:
+    forged = with_forged_proof(content())
+    with pytest.raises(OtherFormError):
+        plain_predictor(audit(forged, TRUSTED_TYPES), Manifest.from_json(manifest_of(forged)))
+    with suppress(ModelError):  # the full loader refuses some of them
+        assert loaded_from(tmp_path / "model.skops", forged).engine == "scikit-learn"
+
+
+def test_the_pipeline_of_a_file_that_another_version_fitted_comes_with_a_caution(tmp_path: Path) -> None:
+    model = loaded_from(tmp_path / "model.skops", of_version("1.7.2", nodes="1.7.2"))
+    assert (model.engine, model.caution) == ("plain", None)
+    _ = model.pipeline
+    assert "was fitted by scikit-learn 1.7.2" in str(model.caution)
+
+
+def test_a_fit_that_fails_leaves_nothing_of_the_file(model_file: Path) -> None:
+    model = Model.load(model_file)
+    model.pipeline.set_params(classifier__min_samples_leaf="no number")
+    with pytest.raises(UsageError):
+        model.fit(packaged_rows())
+    assert (model.engine, model.source, model.sha256) == ("scikit-learn", "fitted", None)
 
 
 def test_the_forged_proof_of_an_unchanged_file_is_its_own() -> None:

@@ -41,6 +41,16 @@ def test_the_reference_model_predicts_what_a_fit_on_the_packaged_rows_does(passe
         assert found.equals(expected)
 
 
+def test_any_scikit_learn_can_make_the_pipeline_of_the_reference_model(
+    monkeypatch: pytest.MonkeyPatch, passengers: pd.DataFrame
+) -> None:
+    monkeypatch.setattr("titanic_batch.models.pipelines.build", pytest.fail)  # as one that can't build the file's
+    model = Model.reference()
+    _, probabilities = model.scores()(pa.Table.from_pandas(passengers))
+    assert model.predict_proba(passengers)[:, 1].tobytes() == probabilities.to_numpy().tobytes()
+    assert (model.engine, model.source, model.caution) == ("plain", "reference", None)
+
+
 def test_without_its_file_the_reference_model_is_fitted(
     monkeypatch: pytest.MonkeyPatch, passengers: pd.DataFrame
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -16,12 +17,15 @@ from hypothesis import strategies as st
 from titanic_batch.reading.columns import (
     MISSING_TEXTS,
     STRING,
+    arrow_numbers,
     from_arrow,
     from_plain_text,
     from_text,
     is_compatible,
     is_text,
+    stored_numbers,
     type_name,
+    valid_mask,
 )
 from titanic_batch.reading.escapes import escape
 from titanic_batch.reading.rules import ENCODING, NOT_FINITE, OUT_OF_RANGE, TYPE
@@ -397,3 +401,36 @@ def test_text_that_looks_escaped_is_not_taken_for_bytes() -> None:
     assert outcomes([looks_escaped, "male"], STRING, escaped=True) == [ESCAPE_ALIKE, "male"]
     assert outcomes([ESCAPE_ALIKE, "male"], STRING) == [ESCAPE_ALIKE, "male"]
     assert outcomes([looks_escaped + escape(b"\xff").decode()], STRING, escaped=True) == [ENCODING]
+
+
+NUMBER_TYPES = [
+    *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+    *(pa.float16(), pa.float32(), pa.float64()),
+]
+
+
+@pytest.mark.parametrize("kind", NUMBER_TYPES, ids=str)
+@pytest.mark.parametrize(("start", "length"), [(0, 0), (0, 30), (1, 8), (7, 9), (8, 8), (23, 7), (30, 0)])
+def test_numbers_and_nulls_of_a_slice_are_read_where_they_are_stored(
+    kind: pa.DataType, start: int, length: int
+) -> None:
+    values = [None if place % 3 == 1 else place for place in range(30)]
+    array = pa.array(np.arange(30).astype(kind.to_pandas_dtype())).cast(kind)
+    with_nulls = pa.Array.from_buffers(kind, 30, [pa.array(values).buffers()[0], array.buffers()[1]])
+    numbers = stored_numbers(with_nulls.slice(start, length))
+    assert numbers.dtype == np.dtype(kind.to_pandas_dtype())
+    assert numbers.tolist() == list(range(start, start + length))
+    valid = valid_mask(with_nulls.slice(start, length))
+    assert valid.dtype == np.bool_
+    assert valid.tolist() == [value is not None for value in values[start : start + length]]
+    assert arrow_numbers(numbers).equals(array.slice(start, length))
+
+
+def test_the_mask_of_a_slice_takes_no_more_than_its_rows() -> None:
+    array = pa.array([None, 1] * 2**19)
+    tracemalloc.start()
+    try:
+        assert valid_mask(array.slice(2**20 - 8)).tolist() == [False, True] * 4
+        assert tracemalloc.get_traced_memory()[1] < 2**16
+    finally:
+        tracemalloc.stop()

@@ -120,3 +120,28 @@ def test_numbers_pass_as_they_are() -> None:
         assert found.dtype == expected.dtype
         assert np.array_equal(found, expected, equal_nan=True)
     assert [Passthrough().code(value) for value in (3, 0.5, None)] == [3, 0.5, None]
+
+
+@pytest.mark.parametrize(
+    ("index", "count"),
+    [(pa.int8(), 128), (pa.uint8(), 256), (pa.int16(), 300), (pa.uint32(), 3), (pa.int64(), 3), (pa.uint64(), 3)],
+    ids=str,
+)
+@pytest.mark.parametrize("nulls", [True, False])
+def test_dictionaries_have_the_same_codes_whatever_their_indices(index: pa.DataType, count: int, nulls: bool) -> None:
+    encoder = CategoryEncoder(("A", "B"), missing="B", first_letter=True).encoder
+    texts = [f"A{number}" for number in range(count)]
+    places = [0, count - 1, *([None] if nulls else [])]
+    column = pa.DictionaryArray.from_arrays(pa.array(places, index), texts)
+    codes = encoder.column_codes(column)
+    assert codes is not None
+    assert codes.tolist() == [0, 0, *([1] if nulls else [])]
+
+
+@pytest.mark.parametrize("missing", [0.1, 0.1 + 1e-12, -7.0, float("nan")])
+def test_a_null_has_the_code_of_nan_in_any_precision(missing: float) -> None:
+    encoder = BinEncoder((0, 0.1, 1), missing).encoder
+    for kind in (np.float32, np.float64):
+        codes = encoder.column_codes(pa.array(np.array([0.5, np.nan], kind), mask=np.array([False, True])))
+        assert codes is not None
+        assert codes.tolist() == encoder.codes(np.array([0.5, np.nan], kind)).tolist()

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from tests.passengers import many
+from titanic_batch.models.model import Model
+from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, frame_of, parts_of_pipeline
 from titanic_batch.scoring.transformers import CategoryEncoder
 
@@ -73,3 +76,33 @@ def test_an_ensemble_whose_probabilities_differ_is_asked_itself(
     summed = TreeSum(ensemble)
     for _ in range(2):
         assert np.array_equal(summed(X), np.sqrt(predict(ensemble, X)))
+
+
+def test_a_fit_whose_encoders_and_transformers_disagree_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    transform = CategoryEncoder.transform
+
+    def other_in_one_row(encoder: CategoryEncoder, X: Any) -> NDArray[Any]:
+        codes = transform(encoder, X)
+        codes[-1] += np.int8(1)
+        return codes
+
+    monkeypatch.setattr(CategoryEncoder, "transform", other_in_one_row)
+    with pytest.raises(AssertionError, match="different features of the same rows"):
+        Model(n_estimators=2).fit(packaged_rows())
+
+
+DTYPES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "nullable": lambda frame: frame.convert_dtypes(),
+    "Arrow": lambda frame: frame.convert_dtypes(dtype_backend="pyarrow"),
+    "categories": lambda frame: frame.astype({"Sex": "category", "Cabin": "category"}),
+    "float32": lambda frame: frame.astype({"Age": np.float32, "Fare": np.float32}),
+}
+
+
+@pytest.mark.parametrize("dtypes", DTYPES)
+def test_a_fit_takes_frames_of_any_dtypes(dtypes: str) -> None:
+    frame = DTYPES[dtypes](packaged_rows())
+    fitted = Model(n_estimators=2).fit(frame)
+    if dtypes != "float32":  # whose fares lie in other bins here and there
+        expected = Model(n_estimators=2).fit(packaged_rows())
+        assert fitted.predict_proba(frame).tobytes() == expected.predict_proba(packaged_rows()).tobytes()

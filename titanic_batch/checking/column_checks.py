@@ -42,8 +42,8 @@ _RULE_OF_CHECK = {
 # Checks that, if they accept two values, accept all values between them.
 _CONVEX_CHECKS = {"greater_than", "greater_than_or_equal_to", "in_range", "less_than", "less_than_or_equal_to"}
 _MAX_CACHED_VALUES = 100_000
-# Held while pandera validates. Each time it tries to import what need not be installed, and where two threads try at
-# the same time, one may see a module of which the other has imported only a part.
+# Held while pandera validates. The first time it tries to import what need not be installed, and where two threads try
+# at the same time, one may see a module of which the other has imported only a part.
 _PANDERA = threading.Lock()
 _MAX_INTEGER_SPAN = 2**16
 _FEW_INTEGERS = 2**6
@@ -124,7 +124,7 @@ class ColumnChecks:
             return
         is_few = pa.types.is_integer(column.type) and high - low < _FEW_INTEGERS
         if is_few and not any(self._rules_broken_by(list(range(low, high + 1)))):
-            return  # whichever of them there are
+            return  # whichever of them there are; a check takes any value of its column's type
         if pa.types.is_integer(column.type) and high - low < _MAX_INTEGER_SPAN:
             broken = list(self._broken_by_distinct(*_distinct_integers(column, low, high)))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib.metadata import version
 
 from titanic_batch.errors import ModelError
@@ -44,11 +45,12 @@ def proven_predictor(artifact: Artifact, archive: Archive, manifest: Manifest) -
         return None
     try:
         proof = Proof.from_bytes(artifact.proof)
+        if proof.structure != archive.structure:
+            return None
         predictor = plain_predictor(archive, manifest)
     except ValueError:  # an OtherFormError is one
         return None
-    n_features = len(predictor.feature_names)
-    holds = proof.structure == archive.structure and proof.holds(n_features, lambda X: predictor.predict(X)[:, 1])
+    holds = proof.holds(len(predictor.feature_names), lambda X: predictor.predict(X)[:, 1])
     return predictor if holds else None
 
 
@@ -81,5 +83,6 @@ def _versions(fitted_by: str | None) -> str:
     return f"was fitted by scikit-learn {fitted_by}, and this is {_installed()}"
 
 
+@functools.cache
 def _installed() -> str:
     return version("scikit-learn")  # to import it takes a second

@@ -33,7 +33,6 @@ from titanic_batch.models.artifact import (
     read_artifact,
     sealed,
 )
-from titanic_batch.models.audit import Archive
 from titanic_batch.models.loading import audited, caution, proven_predictor
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.proof import Proof
@@ -76,12 +75,7 @@ class Model:
     sha256 : str or None
         SHA-256 of that file.
     caution : str or None
-        A warning where another version of scikit-learn fitted it, and this one is asked for predictions.
-
-    Examples
-    --------
-    >>> model = Model().fit(train)                      # doctest: +SKIP
-    >>> model.evaluate(holdout).accuracy                # doctest: +SKIP
+        A warning where another version of scikit-learn fitted the `pipeline`, once that is built.
     """
 
     def __init__(self, seed: int = DEFAULT_SEED, **parameters: Any) -> None:
@@ -98,12 +92,15 @@ class Model:
         self.caution: str | None = None
         self._info: Manifest | None = None
         self._pipeline = pipeline
-        self._file: tuple[Artifact, Archive] | None = None
+        self._file: Artifact | None = None
         self._plain: Predictor | None = None
 
     @property
     def pipeline(self) -> Pipeline:
-        """The features and the classifier. That of a model file is built when it is first asked for.
+        """The features and the classifier, not to be changed once they are fitted.
+
+        That of a model file is built when it is first asked for, and that of the `reference` model is fitted then: any
+        version of scikit-learn can do so, but not build what another has fitted.
 
         Raises
         ------
@@ -113,12 +110,19 @@ class Model:
             There is not enough memory.
         """
         if self._pipeline is None:
-            assert self._file is not None  # noqa: S101  # what has no pipeline was loaded from a file
             with loading(self.source):
-                from titanic_batch.models.pipelines import built
-
-                self._pipeline = built(*self._file, self.info)
+                self._pipeline = self._built() if self._file is not None else _fitted_reference()
+            self._file = None
         return self._pipeline
+
+    def _built(self) -> Pipeline:
+        """Return the pipeline in the file, and note whether another scikit-learn has fitted it."""
+        from titanic_batch.models.pipelines import built
+
+        assert self._file is not None  # noqa: S101  # asked before
+        pipeline = built(self._file, audited(self._file, self.info), self.info)
+        self.caution = caution(self._file.name, self.info.libraries["scikit-learn"])
+        return pipeline
 
     @property
     def engine(self) -> Engine:
@@ -158,7 +162,7 @@ class Model:
             The model is not fitted.
         """
         if self._info is None:
-            raise _not_fitted()
+            raise ModelError(f"this model is not fitted yet: call fit with labelled {ROWS}, or load a model.")
         return self._info
 
     def fit(self, frame: pd.DataFrame) -> Self:
@@ -185,17 +189,17 @@ class Model:
         X, y = features_of(frame), frame[LABEL]
         if y.nunique() < 2:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
+        pipeline = self.pipeline
+        # Nothing is left of a file that it was loaded from.
+        self.source, self.sha256, self.caution, self._plain = "fitted", None, None, None
         try:
             with without_few_rows_warning():
-                self.pipeline.fit(X, y)
+                pipeline.fit(X, y)
         except ValueError as error:
             # The rows are valid, so it is about the parameters.
             raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
-        require_same_features(self.pipeline[:-1], X)
-        self._info = replace(manifest_of(self.pipeline), fit=fit_record_of(self.pipeline, X, y))
-        # Nothing is left of a file that it was loaded from.
-        self.source, self.sha256, self.caution = "fitted", None, None
-        self._plain = self._file = None
+        require_same_features(pipeline[:-1], X)
+        self._info = replace(manifest_of(pipeline), fit=fit_record_of(pipeline, X, y))
         return self
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
@@ -204,7 +208,7 @@ class Model:
         Raises
         ------
         ModelError
-            The model is not fitted.
+            The model is not fitted, or its `pipeline` can't be built.
         """
         self._check_fitted()
         labels: NDArray[Any] = self.pipeline.predict(frame)
@@ -216,7 +220,7 @@ class Model:
         Raises
         ------
         ModelError
-            The model is not fitted.
+            The model is not fitted, or its `pipeline` can't be built.
         """
         self._check_fitted()
         probabilities: NDArray[Any] = self.pipeline.predict_proba(frame)
@@ -351,12 +355,11 @@ class Model:
             self._pipeline, fitted_by = unpickled(artifact)
             self._info = manifest_of(self._pipeline, fitted_by)
         else:
-            self._info = artifact.manifest
-            self._file = artifact, audited(artifact, self._info)
-            self._plain = proven_predictor(*self._file, self._info)
-            if self._plain is not None:
-                return
-            _ = self.pipeline  # what can't be built is refused now
+            self._info, self._file = artifact.manifest, artifact
+            self._plain = proven_predictor(artifact, audited(artifact, self._info), self._info)
+            if self._plain is None:
+                _ = self.pipeline  # what can't be built is refused now
+            return
         self.caution = caution(artifact.name, self._info.libraries["scikit-learn"])
 
     @classmethod
@@ -369,7 +372,7 @@ class Model:
             file = importlib.resources.files(passenger).joinpath(REFERENCE_FILE)
             if file.is_file():
                 model = cls.load(stack.enter_context(importlib.resources.as_file(file)))
-                model.sha256 = None  # it has no other name than this
+                model.sha256 = model._file = None  # it is known by no other name, and can be fitted anywhere
             else:
                 from titanic_batch.models.training_data import packaged_rows
 
@@ -410,11 +413,17 @@ class Model:
     @property
     def seed(self) -> int:
         """The seed of the classifier."""
-        return int(self.pipeline[-1].random_state)
+        known = None if self._info is None else self._info.seed
+        return int(self.pipeline[-1].random_state) if known is None else known
 
     def _check_fitted(self) -> None:
-        if self._info is None:
-            raise _not_fitted()
+        _ = self.info
+
+
+def _fitted_reference() -> Pipeline:
+    from titanic_batch.models.training_data import packaged_rows
+
+    return Model().fit(packaged_rows()).pipeline
 
 
 def resolve_model(name: str | None, sha256: str | None = None) -> Model:
@@ -439,7 +448,3 @@ def resolve_model(name: str | None, sha256: str | None = None) -> Model:
     if sha256 is not None:
         raise ModelError("a model is pinned by its SHA-256 and none is named: name it with --model.")
     return Model.reference()
-
-
-def _not_fitted() -> ModelError:
-    return ModelError(f"this model is not fitted yet: call fit with labelled {ROWS}, or load a model.")

@@ -16,7 +16,10 @@ class ModelScores:
         self._scorer = scorer
 
     def __call__(self, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-        """Return the labels (int8) and probabilities (float64) of ``rows``, in their order."""
+        """Return the labels (int8) and probabilities (float64) of ``rows``, in their order.
+
+        ``rows`` must have at least the columns of the contract but for its key, with the contract's types.
+        """
         scored = self._scorer.score(rows)
         return arrow_numbers(scored.label), arrow_numbers(scored.probability)
 

@@ -18,7 +18,7 @@ DECKS = ("A", "B", "C", "D", "E", "F", "G", "T", "N")
 MISSING_DECK = "N"
 SEXES = ("female", "male")
 
-# Columns that no step names are no features.
+# Columns that no step names are no features; where there are such, model files are scored by scikit-learn.
 FEATURES = (
     FeatureStep("age", Bins(AGE_EDGES, MISSING_NUMBER), ("Age",)),
     FeatureStep("fare", Bins(FARE_EDGES, MISSING_NUMBER), ("Fare",)),

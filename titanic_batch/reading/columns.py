@@ -126,16 +126,20 @@ def stored_numbers(numbers: pa.Array) -> NDArray[Any]:
 
     To replace nulls in Arrow takes longer than to use what is stored and mend it afterwards.
     """
-    dtype = np.dtype(numbers.type.to_pandas_dtype())
+    arrow_type = numbers.type  # whose own conversion imports pandas in older versions of pyarrow
+    kind = "f" if pa.types.is_floating(arrow_type) else "i" if pa.types.is_signed_integer(arrow_type) else "u"
+    dtype = np.dtype(f"{kind}{arrow_type.bit_width // 8}")
     if not len(numbers):
         return np.empty(0, dtype)
     return np.frombuffer(numbers.buffers()[1], dtype, len(numbers), numbers.offset * dtype.itemsize)
 
 
 def valid_mask(array: pa.Array) -> Mask:
-    """Return which values of an array with nulls are none, of shape (n,), in a tenth of Arrow's time."""
-    bits = np.frombuffer(array.buffers()[0], np.uint8, (array.offset + len(array) + 7) // 8)
-    return np.unpackbits(bits, count=array.offset + len(array), bitorder="little")[array.offset :].view(np.bool_)
+    """Return which values are not null, of shape (n,), in a tenth of Arrow's time. At least one must be null."""
+    first, skipped = divmod(array.offset, 8)
+    count = skipped + len(array)
+    bits = np.frombuffer(array.buffers()[0], np.uint8, (count + 7) // 8, first)
+    return np.unpackbits(bits, count=count, bitorder="little")[skipped:].view(np.bool_)
 
 
 def from_plain_text(text: pa.StringArray, wanted: pa.DataType) -> pa.Array | None:

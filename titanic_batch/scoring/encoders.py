@@ -62,9 +62,11 @@ class Bins:
             return None
         if arrow_type not in (pa.float64(), pa.float32()):
             array = array.cast(pa.float64(), safe=False)
-        codes = self.codes(stored_numbers(array))
+        numbers = stored_numbers(array)
+        codes = self.codes(numbers)
         if array.null_count:
-            codes = np.where(valid_mask(array), codes, np.int8(self.code(None)))
+            missing = self.codes(np.array([self.missing], numbers.dtype))
+            codes = np.where(valid_mask(array), codes, missing)
         return codes
 
     def code(self, value: float | None) -> int:
@@ -124,10 +126,13 @@ class Categories:
         # Last comes the code of a missing value.
         code_of = np.append(code_of, self.code(None)).astype(np.int8)
         positions = stored_numbers(array.indices)
-        if array.null_count:
-            positions = np.where(valid_mask(array), positions, len(values))
-        codes: NDArray[np.int8] = code_of.take(positions)
-        return codes
+        if positions.dtype == np.uint64:  # which NumPy takes for no index
+            positions = positions.astype(np.int64)
+        if not array.null_count:
+            codes: NDArray[np.int8] = code_of.take(positions)
+            return codes
+        valid = valid_mask(array)
+        return np.where(valid, code_of.take(np.where(valid, positions, 0)), code_of[-1])
 
     def code(self, value: str | None) -> int:
         """Return the code of a value; a missing one is None."""

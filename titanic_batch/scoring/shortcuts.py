@@ -105,16 +105,19 @@ class FeatureColumns:
 def require_same_features(steps: Pipeline, frame: pd.DataFrame) -> None:
     """Check that a model file's arrays are given the same features as its pipeline: on all rows of a frame.
 
-    Steps that make features otherwise than value by value have no shortcut, and nothing is checked.
+    They are compared as numbers, whatever the frame's dtypes make of them. Steps that make features otherwise than
+    value by value have no shortcut, and nothing is checked.
 
     Raises
     ------
     AssertionError
         The encoders give other features than the transformers.
     """
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    columns = FeatureColumns(steps).columns(table)
-    if columns is not None and not _are_same(steps.transform(frame), columns):
+    columns = FeatureColumns(steps).columns(pa.Table.from_pandas(frame, preserve_index=False))
+    if columns is None:
+        return
+    theirs = pd.DataFrame(steps.transform(frame)).to_numpy(np.float64, na_value=np.nan)
+    if not np.array_equal(theirs, np.column_stack(columns), equal_nan=True):
         raise AssertionError("the encoders and the transformers make different features of the same rows")
 
 

@@ -59,10 +59,10 @@ class TreeEnsemble:
         X
             Features of shape (n_samples, n_features), finite as float32, or NaN where missing. They are not changed.
         """
-        values = np.ascontiguousarray(X, dtype=np.float32).astype(np.float64)  # a float32 is compared as a float64
-        total = np.zeros((len(values), self._shares.shape[1]))
-        for first in range(0, len(values), _CELLS):
-            self._add(values[first : first + _CELLS], total[first : first + _CELLS])
+        total = np.zeros((len(X), self._shares.shape[1]))
+        for first in range(0, len(X), _CELLS):
+            values = np.ascontiguousarray(X[first : first + _CELLS], dtype=np.float32)
+            self._add(values.astype(np.float64), total[first : first + _CELLS])  # a float32 is compared as a float64
         total /= len(self._roots)
         return total
 
