@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import pickle
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from itertools import islice
@@ -488,6 +490,20 @@ def test_the_pipeline_of_a_file_that_another_version_fitted_comes_with_a_caution
     assert (model.engine, model.caution) == ("plain", None)
     _ = model.pipeline
     assert "was fitted by scikit-learn 1.7.2" in str(model.caution)
+
+
+def test_threads_that_ask_for_the_pipeline_at_once_get_that_of_the_file(model_file: Path) -> None:
+    expected = of_pipeline(Model.load(model_file).pipeline)
+    for _ in range(5):
+        model = Model.load(model_file)
+        start = threading.Barrier(4)
+
+        def ask(_: int, model: Model = model, start: threading.Barrier = start) -> bytes:
+            start.wait()
+            return of_pipeline(model.pipeline)
+
+        with ThreadPoolExecutor(4) as threads:
+            assert set(threads.map(ask, range(4))) == {expected}
 
 
 def test_a_fit_that_fails_leaves_nothing_of_the_file(model_file: Path) -> None:

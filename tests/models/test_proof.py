@@ -61,7 +61,7 @@ def test_the_rows_are_the_same_each_time_and_for_each_reader() -> None:
     first[:] = 0
     assert rows_asked().tobytes() == rows_asked().tobytes() != first.tobytes()
     held: list[bytes] = []
-    usual().holds(N_FEATURES, lambda X: held.append(X.tobytes()) or answers(X))  # type: ignore[func-returns-value]
+    usual().holds(N_FEATURES, lambda X: held.append(X.tobytes()) or answers(X))  # type: ignore[func-returns-value]  # it returns None, so that the answers follow
     assert held == [rows_asked().tobytes()]
 
 

@@ -112,7 +112,6 @@ class Model:
         if self._pipeline is None:
             with loading(self.source):
                 self._pipeline = self._built() if self._file is not None else _fitted_reference()
-            self._file = None
         return self._pipeline
 
     def _built(self) -> Pipeline:
@@ -191,7 +190,7 @@ class Model:
             raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
         pipeline = self.pipeline
         # Nothing is left of a file that it was loaded from.
-        self.source, self.sha256, self.caution, self._plain = "fitted", None, None, None
+        self.source, self.sha256, self.caution, self._plain, self._file = "fitted", None, None, None, None
         try:
             with without_few_rows_warning():
                 pipeline.fit(X, y)
@@ -359,6 +358,7 @@ class Model:
             self._plain = proven_predictor(artifact, audited(artifact, self._info), self._info)
             if self._plain is None:
                 _ = self.pipeline  # what can't be built is refused now
+                self._file = None
             return
         self.caution = caution(artifact.name, self._info.libraries["scikit-learn"])
 

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from titanic_batch.reading.columns import as_single_array
 from titanic_batch.scoring.encoders import FeatureStep
-from titanic_batch.scoring.predictor import parts_of
+from titanic_batch.scoring.predictor import encoded_columns, parts_of
 from titanic_batch.scoring.trees import TreeEnsemble
 
 
@@ -39,16 +38,10 @@ class PlainPredictor:
 
         Raises
         ------
-        TypeError
+        ColumnTypeError
             A column has another type than the contract's.
         """
-        features = []
-        for name, encoder in self.parts:
-            codes = encoder.column_codes(as_single_array(table[name]))
-            if codes is None:
-                raise TypeError(f"the column {name} can't be encoded: it is of type {table[name].type}")
-            features.append(codes)
-        return features
+        return encoded_columns(table, self.parts)
 
     def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """Return labels and probabilities of label 1 for features of shape (n_samples, n_features), side by side."""

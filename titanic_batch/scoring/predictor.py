@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from titanic_batch.reading.columns import as_single_array
 from titanic_batch.scoring.encoders import Encoder, FeatureStep
 
 Parts = list[tuple[str, Encoder]]
@@ -55,3 +56,24 @@ class Predictor(Protocol):
 def parts_of(steps: Sequence[FeatureStep]) -> Parts:
     """Return how each feature is made by some steps."""
     return [(name, step.encoder) for step in steps for name in step.columns]
+
+
+class ColumnTypeError(TypeError):
+    """A column is of a type that its encoder does not take."""
+
+
+def encoded_columns(table: pa.Table, parts: Parts) -> list[NDArray[Any]]:
+    """Return the features of rows, each of shape (n_samples,).
+
+    Raises
+    ------
+    ColumnTypeError
+        A column is of a type that its encoder does not take.
+    """
+    features = []
+    for name, encoder in parts:
+        codes = encoder.column_codes(as_single_array(table[name]))
+        if codes is None:
+            raise ColumnTypeError(f"the column {name} can't be encoded: it is of type {table[name].type}")
+        features.append(codes)
+    return features

@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from titanic_batch.reading.columns import as_single_array
 from titanic_batch.scoring.encoders import Bins, Categories, Passthrough
-from titanic_batch.scoring.predictor import Parts
+from titanic_batch.scoring.predictor import ColumnTypeError, Parts, encoded_columns
 
 _PROOF_ROWS = 100
 # scikit-learn changes the warning filters of the process to run in threads, which two threads must not do at once.
@@ -93,13 +93,10 @@ class FeatureColumns:
 
     def columns(self, table: pa.Table) -> list[NDArray[Any]] | None:
         """Return the features, each of shape (n_samples,); None if these columns need a frame."""
-        columns = []
-        for name, encoder in self._parts or ():
-            values = encoder.column_codes(as_single_array(table[name]))
-            if values is None:
-                return None
-            columns.append(values)
-        return columns or None
+        try:
+            return encoded_columns(table, self._parts) if self._parts else None
+        except ColumnTypeError:
+            return None
 
 
 def require_same_features(steps: Pipeline, frame: pd.DataFrame) -> None:
