@@ -9,8 +9,9 @@ import argparse
 import os
 from pathlib import Path
 
-from titanic_batch.models.model import REFERENCE_FILE, Model
+from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
+from titanic_batch.notebook.folder import REFERENCE_FILE
 
 FITTED_AT = "1795824000"  # 2026-11-28
 

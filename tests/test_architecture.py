@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from titanic_batch.notebook import folder
+
 PACKAGE = Path(__file__).resolve().parents[1] / "titanic_batch"
 FILES = [path for path in sorted(PACKAGE.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
 MODULES = {
@@ -25,6 +27,7 @@ WINGS = [
     {"reading"},
     {"checking", "scoring"},
     {"passenger"},
+    {"notebook"},
     {"writing"},
     {"models"},
     {"runs"},
@@ -141,21 +144,28 @@ def test_only_the_folder_of_the_notebook_speaks_of_it(path: Path) -> None:
 
 def test_the_folder_of_the_notebook_lists_each_name_that_is_read_from_it() -> None:
     contents = (PACKAGE / "passenger" / "__init__.py").read_text(encoding="utf-8")
-    listed = {
-        name for names in re.findall(r"^ {4}(\w+(?:, \w+)*) +\S", contents, re.MULTILINE) for name in names.split(", ")
+    listed: dict[str, dict[str, bool]] = {}
+    for line in contents.splitlines():
+        if part := re.match(r"``(\w+)\.py``", line):
+            listed[part[1]] = {}
+        elif listed and (found := re.match(r" {4}(\w+(?:, \w+)*)( \*)? +\S", line)):
+            listed[list(listed)[-1]] |= dict.fromkeys(found[1].split(", "), found[2] is None)
+    assert listed == {
+        part: {name: about.required for name, about in names.items()} for part, names in folder.NAMES.items()
     }
-    read = {
-        alias.name
-        for module, tree in TREES.items()
-        if wing_of(module) != "passenger"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("titanic_batch.passenger")
-        for alias in node.names
-    }
-    read -= {module.partition(".")[2] for module in MODULES}
-    templates = "".join(path.read_text(encoding="utf-8") for path in FILES if path.suffix == ".html")
-    assert read <= listed
-    assert {name for name in listed - read if not re.search(rf"\b{name}\b", templates)} == set()
+
+
+def test_each_name_of_the_notebook_is_used() -> None:
+    used = "".join(
+        path.read_text(encoding="utf-8") for path in FILES if path.parent.name not in ("passenger", "notebook")
+    )
+    names = [name for names in folder.NAMES.values() for name in names]
+    assert {name for name in names if not re.search(rf"\b{name}\b", used)} == set()
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if wing_of(module) not in ("passenger", "notebook")])
+def test_the_folder_of_the_notebook_is_read_in_one_place(module: str) -> None:
+    assert {imported for imported in IMPORTS[module] if wing_of(imported) == "passenger"} == set()
 
 
 @pytest.mark.parametrize(

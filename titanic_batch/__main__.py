@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from titanic_batch.errors import TransferError
+from titanic_batch.errors import NotebookError, TransferError
 from titanic_batch.reading.limits import COMMAND_SIZE, require_memory
-from titanic_batch.runs.exit_codes import TRANSFER_FAILED
+from titanic_batch.runs.exit_codes import code_of
 
 
 def main() -> None:
-    """Run the command, unless there is too little memory even to import what parses its arguments."""
+    """Run the command, unless there is too little memory to import it, or its help lacks the notebook's words."""
     try:
         require_memory(COMMAND_SIZE)
-    except TransferError as error:
+        from titanic_batch.cli.command import main as run
+    except (NotebookError, TransferError) as error:
         sys.stderr.write(f"titanic: {error}\n")
-        sys.exit(TRANSFER_FAILED)
-    from titanic_batch.cli.command import main as run
-
+        sys.exit(code_of(error))
     run()
 
 

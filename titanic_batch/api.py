@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from titanic_batch.errors import UsageError
-from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
-from titanic_batch.passenger.words import DEFAULT_SEED, LABEL
+from titanic_batch.notebook.schema import CONTRACT, LABELLED_CONTRACT
+from titanic_batch.notebook.words import DEFAULT_SEED, LABEL
 from titanic_batch.reading.formats import Format, format_of
 from titanic_batch.reading.paths import require_path
 from titanic_batch.reading.sources import Inputs, PassedOver, Source, find_inputs

@@ -10,7 +10,8 @@ library only raises these exceptions; the command line and the server map them t
     ├── OutputError     an output cannot be created
     ├── OutputBusyError an output is being written by another run
     ├── TransferError   reading or writing failed midway; a retry may succeed
-    └── ModelError      a model is missing, damaged, built for another schema, or not the pinned one
+    ├── ModelError      a model is missing, damaged, built for another schema, or not the pinned one
+    └── NotebookError   the folder of the notebook lacks a name, or one is something else than it must be
 """
 
 import errno
@@ -62,6 +63,10 @@ class TransferError(TitanicError):
 
 class ModelError(TitanicError):
     """A model is missing, damaged, built for another schema, or not the pinned one."""
+
+
+class NotebookError(TitanicError):
+    """The folder of the notebook lacks a name, or one is something else than it must be."""
 
 
 def one_line(text: str) -> str:

@@ -33,7 +33,7 @@ from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.features import TRUSTED_TYPES
-from titanic_batch.passenger.pipeline import PARAMETERS
+from titanic_batch.passenger.fitting import PARAMETERS
 
 # The attributes whose other values are harmless: they tell how trees were fitted, not how they predict.
 HARMLESS = {

@@ -17,7 +17,8 @@ from sklearn.pipeline import Pipeline
 
 from titanic_batch.errors import DataError, ModelError, OutputError, UsageError
 from titanic_batch.models.artifact import DEFAULT_MODEL
-from titanic_batch.models.model import Model, resolve_model
+from titanic_batch.models.model import Model
+from titanic_batch.models.resolution import resolve_model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.pipeline import build_pipeline
 from titanic_batch.passenger.schema import CONTRACT

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from tests.passengers import passengers, typed
 from titanic_batch.models.training_data import features_of, frame_of_rows, packaged_rows, split_label
 from titanic_batch.passenger.schema import CONTRACT
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_the_package_carries_the_committed_passengers() -> None:
-    pd.testing.assert_frame_equal(packaged_rows(), pd.read_csv(ROOT / "data" / "train.csv"))
 
 
 def test_blocks_of_rows_become_one_frame() -> None:

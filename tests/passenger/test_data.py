@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from titanic_batch.models.training_data import packaged_rows
+from titanic_batch.passenger.schema import LABELLED_CONTRACT
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["data/train.csv", "data/test.csv", "data/holdout.csv", "titanic_batch/passenger/train.csv"]
@@ -49,7 +49,14 @@ def test_package_copy_is_train() -> None:
 
 
 def test_the_package_carries_the_committed_passengers() -> None:
-    pd.testing.assert_frame_equal(packaged_rows(), pd.read_csv(ROOT / "data" / "train.csv"))
+    carried = packaged_rows()
+    with (ROOT / "data" / "train.csv").open() as file:
+        committed = list(csv.DictReader(file))
+    assert [*carried.columns] == [*LABELLED_CONTRACT.types]
+    for name, column in carried.items():
+        kind = {"i": int, "f": float}.get(column.dtype.kind, str)
+        found = [None if missing else value for value, missing in zip(column, column.isna(), strict=True)]
+        assert found == [kind(row[str(name)]) if row[str(name)] else None for row in committed]
 
 
 @pytest.mark.parametrize(("name", "count"), [("train.csv", 891), ("test.csv", 418), ("holdout.csv", 418)])

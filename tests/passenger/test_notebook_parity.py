@@ -20,7 +20,8 @@ from sklearn.model_selection import (
 )
 from sklearn.preprocessing import LabelEncoder
 
-from titanic_batch.passenger.pipeline import NOTEBOOK_PARAMETERS, build_pipeline
+from titanic_batch.passenger.fitting import NOTEBOOK_PARAMETERS
+from titanic_batch.passenger.pipeline import build_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

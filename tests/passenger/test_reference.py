@@ -16,7 +16,7 @@ import pytest
 
 from titanic_batch import Model
 from titanic_batch.models.artifact import MANIFEST
-from titanic_batch.models.model import REFERENCE_FILE
+from titanic_batch.notebook.folder import REFERENCE_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "titanic_batch" / "passenger" / REFERENCE_FILE

@@ -19,7 +19,7 @@ from titanic_batch.models.artifact import read_artifact
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
-from titanic_batch.passenger.pipeline import NOTEBOOK_GRID
+from titanic_batch.passenger.fitting import NOTEBOOK_GRID
 from titanic_batch.reading.sources import Inputs, find_inputs
 from titanic_batch.runs.fit import FitOptions, fit, labelled_frame
 from titanic_batch.runs.options import RejectLimit, RunOptions

@@ -15,7 +15,8 @@ from sklearn.pipeline import Pipeline
 from tests.passengers import many
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
-from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, frame_of, parts_of_pipeline
+from titanic_batch.scoring.frames import frame_of
+from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, parts_of_pipeline
 from titanic_batch.scoring.transformers import CategoryEncoder
 
 

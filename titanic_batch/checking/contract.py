@@ -76,6 +76,12 @@ class Contract:
             "required": list(columns),
         }
 
+    def allowed(self, column: str) -> list[Any] | None:
+        """Return the values that a column lists, in their order; None if it lists none."""
+        listed = [check.statistics["allowed_values"] for check in self._schema.columns[column].checks
+                  if check.name == "isin"]  # fmt: skip
+        return list(listed[0]) if listed else None
+
     @property
     def required(self) -> list[str]:
         """The columns in which no row may lack a value."""

@@ -14,7 +14,7 @@ from titanic_batch.cli import fit, inspect, process, score, serve, validate
 from titanic_batch.cli.console import Log
 from titanic_batch.cli.endings import Commands
 from titanic_batch.cli.imports import import_no_hypothesis
-from titanic_batch.passenger.words import TASK
+from titanic_batch.notebook.words import TASK
 from titanic_batch.runs.options import require_joblib_variables
 from titanic_batch.version import __version__
 from titanic_batch.writing import stopping

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from titanic_batch.errors import one_line
-from titanic_batch.passenger.words import ROWS
+from titanic_batch.notebook.words import ROWS
 from titanic_batch.reading.sources import describe
 
 if TYPE_CHECKING:

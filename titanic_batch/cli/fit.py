@@ -10,7 +10,8 @@ from titanic_batch.cli.console import count_progress, say_passed_over, write_tex
 from titanic_batch.cli.endings import end_fit
 from titanic_batch.cli.options import LogFormat, named, paths, takes_run_options
 from titanic_batch.errors import UsageError
-from titanic_batch.passenger.words import CLASSIFIER, DEFAULT_SEED, ROWS
+from titanic_batch.notebook.fitting import NOTEBOOK_GRID, PARAMETERS
+from titanic_batch.notebook.words import CLASSIFIER, DEFAULT_SEED, ROWS
 from titanic_batch.reading.sources import Inputs, find_inputs
 from titanic_batch.runs.options import RunOptions
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from titanic_batch.runs.fit import FitReport
 
 
-@takes_run_options()
+_LEFT_OUT = [*(() if NOTEBOOK_GRID else ("tune", "search")), *(() if PARAMETERS else ("param",))]
+"""Options for what the folder of the notebook leaves out."""
+
+
+@takes_run_options(but=_LEFT_OUT)
 def fit(
     *,
     train: Annotated[

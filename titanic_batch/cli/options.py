@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
@@ -109,10 +109,17 @@ def model_digest(panel: str | None = None) -> Any:
     )
 
 
-def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
+def takes_run_options(*, panels: bool = False, but: Collection[str] = ()) -> Callable[[Command], Command]:
     """Replace a command's parameter ``options`` with the options that `RunOptions` declares for the command.
 
-    The decorated function still receives one `RunOptions`. ``panels`` is whether its help has panels.
+    The decorated function still receives one `RunOptions`.
+
+    Parameters
+    ----------
+    panels
+        Whether its help has panels.
+    but
+        Parameters of the command that are no options: they keep their defaults.
     """
 
     def decorate(command: Command) -> Command:
@@ -121,7 +128,7 @@ def takes_run_options(*, panels: bool = False) -> Callable[[Command], Command]:
         for parameter in inspect.signature(command, eval_str=True).parameters.values():
             if parameter.name == "options":
                 parameters += [_parameter(name, option, panels=panels) for name, option in declared.items()]
-            else:
+            elif parameter.name not in but:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         @functools.wraps(command)

@@ -12,7 +12,7 @@ from titanic_batch.cli.endings import recorded, say_outcome, say_outcome_of_item
 from titanic_batch.cli.imports import import_checks
 from titanic_batch.cli.options import LogFormat, ModelOption, inputs_argument, model_digest, named, takes_run_options
 from titanic_batch.errors import UsageError
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.notebook.words import LABEL
 from titanic_batch.runs.options import DATA, REPORT_FILES, RunOptions
 
 HELP = f"""Write a prediction for every row: its key, {LABEL} (0 or 1) and the probability.
@@ -81,8 +81,8 @@ def score(
     with recorded(record):
         import_checks()
         from titanic_batch import api
-        from titanic_batch.models.model import resolve_model
-        from titanic_batch.passenger.schema import CONTRACT
+        from titanic_batch.models.resolution import resolve_model
+        from titanic_batch.notebook.schema import CONTRACT
         from titanic_batch.runs.report import RunReport
         from titanic_batch.writing.publishing import make_folder
 

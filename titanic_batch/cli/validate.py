@@ -44,7 +44,7 @@ def validate(
     import_checks()
     from titanic_batch import api
     from titanic_batch.cli import validation_report
-    from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
+    from titanic_batch.notebook.schema import CONTRACT, LABELLED_CONTRACT
     from titanic_batch.reading.sources import find_inputs
     from titanic_batch.writing.publishing import check_creatable
     from titanic_batch.writing.streams import STDOUT

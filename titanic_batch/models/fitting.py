@@ -12,7 +12,7 @@ from titanic_batch.models.cross_validation import check_count, cross_validate
 from titanic_batch.models.evaluation import QUICK_METRICS, Evaluation
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import split_label
-from titanic_batch.passenger.words import DEFAULT_SEED
+from titanic_batch.notebook.words import DEFAULT_SEED
 from titanic_batch.scoring.drift import probability_counts
 
 

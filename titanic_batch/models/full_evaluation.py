@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from sklearn.base import clone
@@ -12,7 +13,8 @@ from sklearn.pipeline import Pipeline
 
 from titanic_batch.models.cross_validation import FOLDS, CrossValidation, RepeatedFolds
 from titanic_batch.models.evaluation import Evaluation, Labels
-from titanic_batch.passenger.pipeline import GROUPS, NOTEBOOK_HELD_OUT, NOTEBOOK_PARAMETERS, build_pipeline
+from titanic_batch.notebook.fitting import GROUPS, NOTEBOOK_HELD_OUT, NOTEBOOK_PARAMETERS
+from titanic_batch.notebook.pipeline import build_pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,12 @@ class FullEvaluation:
 
     Attributes
     ----------
-    repeated, notebook
-        The cross-validations of both.
-    protocol, protocol_of_notebook
-        Both, evaluated as the notebook does.
+    repeated
+        The cross-validation of the model.
+    notebook
+        That of the notebook's classifier; None if its folder does not name its parameters.
+    protocols
+        Both, evaluated as the notebook does; None if its folder does not say how that is.
     columns
         The columns whose importances ``repeated`` has.
     groups
@@ -40,9 +44,8 @@ class FullEvaluation:
     """
 
     repeated: CrossValidation
-    notebook: CrossValidation
-    protocol: NotebookProtocol
-    protocol_of_notebook: NotebookProtocol
+    notebook: CrossValidation | None
+    protocols: tuple[NotebookProtocol, NotebookProtocol] | None
     columns: Sequence[str]
     groups: Mapping[str, Mapping[str, Evaluation]]
 
@@ -60,12 +63,16 @@ def full_evaluation(pipeline: Pipeline, repeated: CrossValidation, folds: Repeat
         The rows that the model was fitted on.
     """
     X, y = folds.X, folds.y
-    notebook = build_pipeline(folds.seed, **NOTEBOOK_PARAMETERS)
+    of_notebook, protocols = None, None
+    if NOTEBOOK_PARAMETERS is not None:
+        notebook = build_pipeline(folds.seed, **NOTEBOOK_PARAMETERS)
+        of_notebook = folds.cross_validate(notebook)
+        if (held_out := NOTEBOOK_HELD_OUT) is not None:
+            protocols = notebook_protocol(pipeline, X, y, held_out), notebook_protocol(notebook, X, y, held_out)
     return FullEvaluation(
         repeated,
-        folds.cross_validate(notebook),
-        notebook_protocol(pipeline, X, y),
-        notebook_protocol(notebook, X, y),
+        of_notebook,
+        protocols,
         list(X.columns),
         {
             column: {str(value): repeated.on((X[column] == value).to_numpy()) for value in sorted(X[column].unique())}
@@ -74,9 +81,9 @@ def full_evaluation(pipeline: Pipeline, repeated: CrossValidation, folds: Repeat
     )
 
 
-def notebook_protocol(pipeline: Pipeline, X: pd.DataFrame, y: Labels) -> NotebookProtocol:
+def notebook_protocol(pipeline: Pipeline, X: pd.DataFrame, y: Labels, held_out: Mapping[str, Any]) -> NotebookProtocol:
     """Evaluate as the notebook does: on some rows held out once, and over 10 folds that are not shuffled."""
-    X_train, X_test, y_train, y_test = train_test_split(X, y, **NOTEBOOK_HELD_OUT)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, **held_out)
     return NotebookProtocol(
         float(clone(pipeline).fit(X_train, y_train).score(X_test, y_test)),
         float(cross_val_score(pipeline, X, y, cv=KFold(FOLDS)).mean()),

@@ -18,8 +18,8 @@ from titanic_batch.models.audit import Archive
 from titanic_batch.models.described import DescribedArray, DescribedObject, DescribedTree, described
 from titanic_batch.models.json_data import Check, JsonDataError, either, members, nullable, number, one_of, whole
 from titanic_batch.models.manifest import Manifest
-from titanic_batch.passenger.features import FEATURES
-from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.notebook.features import FEATURES
+from titanic_batch.notebook.schema import CONTRACT
 from titanic_batch.scoring.encoders import Bins, Categories, Encoder
 from titanic_batch.scoring.plain import PlainPredictor
 from titanic_batch.scoring.predictor import parts_of
@@ -111,6 +111,8 @@ def plain_predictor(archive: Archive, manifest: Manifest) -> PlainPredictor:
 
 def _trees(pipeline: Any, manifest: Manifest) -> TreeEnsemble:
     """Check everything in the pipeline, and return its trees."""
+    if not FEATURES:
+        raise OtherFormError("the features are made in a way of their own")
     version = manifest.libraries["scikit-learn"]
     features = [name for name, _ in parts_of(FEATURES)]
     _require(manifest.features, features)

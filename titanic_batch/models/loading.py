@@ -11,8 +11,8 @@ from titanic_batch.models.audit import Archive, AuditError, UntrustedTypeError, 
 from titanic_batch.models.known_form import plain_predictor
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.proof import Proof
-from titanic_batch.passenger.features import TRUSTED_TYPES
-from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.notebook.features import TRUSTED_TYPES
+from titanic_batch.notebook.schema import CONTRACT
 from titanic_batch.scoring.plain import PlainPredictor
 
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib.resources
 import io
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from titanic_batch import passenger
 from titanic_batch.errors import DataError, ModelError, UsageError
 from titanic_batch.models.artifact import (
-    DEFAULT_MODEL,
     PROOF,
     SCHEMA,
     Artifact,
@@ -37,8 +33,9 @@ from titanic_batch.models.loading import audited, caution, proven_predictor
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.proof import Proof
 from titanic_batch.models.scores import ModelScores
-from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.passenger.words import DEFAULT_SEED, LABEL, ROWS
+from titanic_batch.notebook.folder import REFERENCE_FILE, TRAINING_ROWS, file_in_folder
+from titanic_batch.notebook.schema import CONTRACT
+from titanic_batch.notebook.words import DEFAULT_SEED, LABEL, ROWS
 from titanic_batch.scoring.drift import Reference
 from titanic_batch.scoring.predictor import Predictor
 from titanic_batch.scoring.scorer import Scorer
@@ -52,7 +49,6 @@ if TYPE_CHECKING:
     from titanic_batch.models.evaluation import Evaluation
 
 REFERENCE = "reference"
-REFERENCE_FILE = "reference.skops"
 
 Engine = Literal["plain", "scikit-learn"]
 """What computes predictions: the arrays of a proven model file, or the pipeline itself."""
@@ -79,7 +75,7 @@ class Model:
     """
 
     def __init__(self, seed: int = DEFAULT_SEED, **parameters: Any) -> None:
-        from titanic_batch.passenger.pipeline import build_pipeline
+        from titanic_batch.notebook.pipeline import build_pipeline
 
         # As JSON writes them, and as the form of a file that is scored without scikit-learn has them.
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
@@ -367,16 +363,21 @@ class Model:
         """Return the reference model: fitted on the packaged rows with the default seed and parameters.
 
         It comes as a file in the notebook's folder; where there is none, it is fitted now.
-        """
-        with ExitStack() as stack:
-            file = importlib.resources.files(passenger).joinpath(REFERENCE_FILE)
-            if file.is_file():
-                model = cls.load(stack.enter_context(importlib.resources.as_file(file)))
-                model.sha256 = model._file = None  # it is known by no other name, and can be fitted anywhere
-            else:
-                from titanic_batch.models.training_data import packaged_rows
 
-                model = cls().fit(packaged_rows())
+        Raises
+        ------
+        ModelError
+            There are no packaged rows.
+        """
+        if (file := file_in_folder(REFERENCE_FILE)) is not None:
+            model = cls.load(file)
+            model.sha256 = model._file = None  # it is known by no other name, and can be fitted anywhere
+        elif file_in_folder(TRAINING_ROWS) is not None:
+            from titanic_batch.models.training_data import packaged_rows
+
+            model = cls().fit(packaged_rows())
+        else:
+            raise ModelError("there is no reference model: name a model with --model, or make one with titanic fit.")
         model.source = REFERENCE
         return model
 
@@ -424,27 +425,3 @@ def _fitted_reference() -> Pipeline:
     from titanic_batch.models.training_data import packaged_rows
 
     return Model().fit(packaged_rows()).pipeline
-
-
-def resolve_model(name: str | None, sha256: str | None = None) -> Model:
-    """Return the named model; without a name ``./model.skops`` if it exists, else the reference model.
-
-    Raises
-    ------
-    ModelError
-        The model that is named, or exists, can't be loaded; or a digest is pinned and there is no file.
-    """
-    if name is None:
-        try:
-            os.lstat(DEFAULT_MODEL)
-        except FileNotFoundError:
-            pass
-        except OSError:  # reading it says what is wrong
-            name = DEFAULT_MODEL
-        else:
-            name = DEFAULT_MODEL
-    if name is not None:
-        return Model.load(name, sha256)
-    if sha256 is not None:
-        raise ModelError("a model is pinned by its SHA-256 and none is named: name it with --model.")
-    return Model.reference()

@@ -19,9 +19,9 @@ from titanic_batch.models.evaluation import METRICS, Estimate, Labels, Probabili
 from titanic_batch.models.full_evaluation import FullEvaluation
 from titanic_batch.models.model import Model
 from titanic_batch.models.plots import HEIGHT, WIDTH, Bar, BarPlot, Histogram, LinePlot, Series
-from titanic_batch.passenger import words
-from titanic_batch.passenger.pipeline import GROUPS, NOTEBOOK_HELD_OUT
-from titanic_batch.passenger.words import CLASSIFIER, HAPPENED, LABEL
+from titanic_batch.notebook import words
+from titanic_batch.notebook.fitting import GROUPS, NOTEBOOK_CLAIM, NOTEBOOK_HELD_OUT
+from titanic_batch.notebook.words import CLASSIFIER, HAPPENED, LABEL, LABELS
 
 _BINS = 20
 _OURS = "this model"
@@ -42,33 +42,36 @@ def page_of(model: Model, full: FullEvaluation, sha256: str) -> str:
         The digest of its file.
     """
     manifest = model.info
-    both = ((_OURS, "one", full.repeated), (_NOTEBOOK, "two", full.notebook))
+    shown = [(_OURS, "one", full.repeated)]
+    shown += [] if full.notebook is None else [(_NOTEBOOK, "two", full.notebook)]
     return ENVIRONMENT.get_template("page.html").render(
         words=words,
         ours=_OURS,
         notebook=_NOTEBOOK,
         folds=FOLDS,
+        metrics=METRICS,
+        claim=NOTEBOOK_CLAIM,
         held_out=NOTEBOOK_HELD_OUT,
         manifest=manifest,
         fit=manifest.fit_record,
         full=full,
         evaluation=full.repeated.evaluation(),
-        notebook_evaluation=full.notebook.evaluation(),
-        comparisons=[compare(full.notebook, full.repeated, metric) for metric in METRICS],
+        notebook_evaluation=None if full.notebook is None else full.notebook.evaluation(),
+        comparisons=[compare(old, full.repeated, metric) for _, _, old in shown[1:] for metric in METRICS],
         roc=LinePlot(
             "ROC curve",
             "false positive rate",
             "true positive rate",
-            [_roc(name, style, *folds.pooled()) for name, style, folds in both],
+            [_roc(name, style, *folds.pooled()) for name, style, folds in shown],
         ),
         calibration=LinePlot(
             "Calibration",
             "predicted probability",
             f"share that {HAPPENED}",
-            [_calibration(name, style, *folds.pooled()) for name, style, folds in both],
+            [_calibration(name, style, *folds.pooled()) for name, style, folds in shown],
             dots=True,
         ),
-        slopes=[f"{folds.calibration_slope():.2f}" for folds in (full.repeated, full.notebook)],
+        slopes=[f"{folds.calibration_slope():.2f}" for _, _, folds in shown],
         distribution=_distribution(full.repeated),
         importances=_importances(full),
         confusion=_confusion(full.repeated),
@@ -91,11 +94,10 @@ def _calibration(name: str, style: str, y: Labels, probabilities: Probabilities)
 def _distribution(folds: CrossValidation) -> Histogram:
     y, probabilities = folds.pooled()
     edges = np.linspace(0, 1, _BINS + 1)
-    counts = [np.histogram(probabilities[y == label], edges)[0] / folds.repeats for label in (0, 1)]
-    series = [
-        Series(f"{LABEL} {label}", style, edges[:-1].tolist(), counts[label].tolist())
-        for label, style in enumerate(("two", "one"))
-    ]
+    series = []
+    for code, style in enumerate(("two", "one")):
+        counts = np.histogram(probabilities[y == code], edges)[0] / folds.repeats
+        series.append(Series(f"{LABEL} {LABELS[code]}", style, edges[:-1].tolist(), counts.tolist()))
     return Histogram("Score distribution", "predicted probability", "rows", edges.tolist(), series)
 
 

@@ -28,7 +28,7 @@ from titanic_batch.models.building import build
 from titanic_batch.models.loading import is_of_another_minor_version, refusal, unsafe
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.training_data import features_of, packaged_rows
-from titanic_batch.passenger.pipeline import build_pipeline
+from titanic_batch.notebook.pipeline import build_pipeline
 
 _SAMPLE_ROWS = 20
 

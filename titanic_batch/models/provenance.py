@@ -12,10 +12,10 @@ from sklearn.pipeline import Pipeline
 
 from titanic_batch.models.artifact import source_date
 from titanic_batch.models.manifest import FitRecord, Manifest, SchemaId, Training
-from titanic_batch.passenger.features import CATEGORIES
-from titanic_batch.passenger.pipeline import PARAMETERS
-from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.passenger.words import DESCRIPTION, LABEL
+from titanic_batch.notebook.features import CATEGORIES
+from titanic_batch.notebook.fitting import PARAMETERS
+from titanic_batch.notebook.schema import CONTRACT
+from titanic_batch.notebook.words import DESCRIPTION, LABEL
 from titanic_batch.scoring.drift import Reference
 from titanic_batch.version import __version__
 

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterable
 
 import pandas as pd
 import pyarrow as pa
 
-from titanic_batch import passenger
 from titanic_batch.checking.contract import Contract
+from titanic_batch.checking.judging import Judge
+from titanic_batch.errors import DataError, NotebookError
 from titanic_batch.models.evaluation import Labels
-from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.notebook.folder import TRAINING_ROWS, file_in_folder
+from titanic_batch.notebook.schema import CONTRACT, LABELLED_CONTRACT
+from titanic_batch.notebook.words import LABEL, ROWS
+from titanic_batch.reading.opening import open_table
+from titanic_batch.reading.sources import Source
+from titanic_batch.scoring.frames import frame_of
 
 
 def packaged_rows() -> pd.DataFrame:
-    """Return the labelled rows in the package."""
-    with importlib.resources.files(passenger).joinpath("train.csv").open("rb") as file:
-        return pd.read_csv(file)
+    """Return the labelled rows in the folder of the notebook, as `frame_of_rows` does.
+
+    Raises
+    ------
+    DataError
+        It has none.
+    NotebookError
+        Some of them break the contract.
+    """
+    path = file_in_folder(TRAINING_ROWS)
+    if path is None:
+        raise DataError(f"there are no labelled {ROWS} in this package: name a file of them.")
+    with open_table(Source(str(path), "csv")) as table:
+        judge = Judge(LABELLED_CONTRACT)
+        judge.require_columns(table)
+        blocks = list(judge.judged([table]))
+    if rejected := sum(len(block.rejected) for block in blocks):
+        raise NotebookError(f"{rejected} rows in {path} break the contract: titanic validate --labelled says which.")
+    return frame_of_rows((block.output for block in blocks), LABELLED_CONTRACT)
 
 
 def frame_of_rows(tables: Iterable[pa.Table], contract: Contract) -> pd.DataFrame:
@@ -32,10 +52,7 @@ def frame_of_rows(tables: Iterable[pa.Table], contract: Contract) -> pd.DataFram
         The contract that they keep.
     """
     schema = pa.schema(list(contract.types.items()))
-    table = pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries()
-    # Without threads: Arrow crashes if one of them can't be started.
-    frame: pd.DataFrame = table.to_pandas(use_threads=False)
-    return frame
+    return frame_of(pa.concat_tables([schema.empty_table(), *tables]))
 
 
 def features_of(frame: pd.DataFrame) -> pd.DataFrame:

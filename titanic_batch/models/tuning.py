@@ -14,8 +14,9 @@ from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, Paramet
 from titanic_batch.errors import UsageError
 from titanic_batch.models.cross_validation import check_count, without_few_rows_warning
 from titanic_batch.models.evaluation import Labels
-from titanic_batch.passenger.pipeline import NOTEBOOK_GRID, PARAMETERS, build_pipeline
-from titanic_batch.passenger.words import DEFAULT_SEED
+from titanic_batch.notebook.fitting import NOTEBOOK_GRID, PARAMETERS
+from titanic_batch.notebook.pipeline import build_pipeline
+from titanic_batch.notebook.words import DEFAULT_SEED
 
 SEARCH_FOLDS = 5
 _STEP = "classifier__"
@@ -72,7 +73,7 @@ def require_parameters(names: Iterable[str], prefix: str = "") -> None:
     """
     for name in names:
         if name not in PARAMETERS:
-            raise UsageError(f"{prefix}there is no parameter {name}; there are {', '.join(PARAMETERS)}.")
+            raise UsageError(f"{prefix}there is no parameter {name}; there are {', '.join(PARAMETERS) or 'none'}.")
 
 
 def search_parameters(
@@ -110,10 +111,12 @@ def search_parameters(
     DataError
         There are fewer than 10 rows with a label.
     UsageError
-        The fixed parameters can't be combined with those that are searched for.
+        The fixed parameters can't be combined with those that are searched for; or the notebook has no grid.
     """
     check_count(y)
-    grid = NOTEBOOK_GRID | {name: [value] for name, value in (fixed or {}).items()}
+    if NOTEBOOK_GRID is None:
+        raise UsageError("there is no grid of the notebook to search.")
+    grid = dict(NOTEBOOK_GRID) | {name: [value] for name, value in (fixed or {}).items()}
     prefixed = {_STEP + name: values for name, values in grid.items()}
     options = {"scoring": "accuracy", "cv": SEARCH_FOLDS, "n_jobs": jobs, "refit": False, "error_score": "raise"}
     if search == "halving":

@@ -11,7 +11,7 @@ import pandera.pyarrow as pap
 import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.passenger.words import LABEL, LABELS
 
 SCHEMA_VERSION = 2
 KEY = "PassengerId"
@@ -42,7 +42,7 @@ PASSENGER = pap.DataFrameSchema(
 )
 
 LABELLED_PASSENGER = PASSENGER.add_columns(
-    {LABEL: pap.Column(pa.int64(), pap.Check.isin([0, 1]), description="1 who survived, 0 who did not")}
+    {LABEL: pap.Column(pa.int64(), pap.Check.isin(LABELS), description="1 who survived, 0 who did not")}
 )
 
 CONTRACT = Contract(PASSENGER, SCHEMA_VERSION)

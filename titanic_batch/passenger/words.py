@@ -6,6 +6,7 @@ TASK = "Predict who survived the Titanic"
 ROW = "passenger"
 ROWS = "passengers"
 LABEL = "Survived"
+LABELS = (0, 1)
 CLASSIFIER = "forest"
 DEFAULT_SEED = 23
 
@@ -26,8 +27,3 @@ THOSE = ("those who died", "those who survived")
 EVENT = "survival"
 HAPPENED = "survived"
 POSITIVES = "survivors"
-
-NOTEBOOK_CLAIM = (
-    "The notebook, with its accuracy of 78%, holds 20% of the rows out, with seed 23, and also takes the mean of "
-    "10 folds in the order of the file. Both are single draws; the intervals above show how much they vary."
-)

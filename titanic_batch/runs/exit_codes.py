@@ -8,6 +8,7 @@ from titanic_batch.errors import (
     DataError,
     InputError,
     ModelError,
+    NotebookError,
     OutputBusyError,
     OutputError,
     TitanicError,
@@ -19,6 +20,7 @@ DONE = 0
 INTERNAL_ERROR = 1
 WRONG_USAGE = 2
 INVALID_DATA = 65
+WRONG_CONFIGURATION = 78
 TRANSFER_FAILED = 74
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -31,7 +33,8 @@ _CODES: dict[type[TitanicError], int] = {
     OutputError: 73,
     TransferError: TRANSFER_FAILED,
     OutputBusyError: 75,
-    ModelError: 78,
+    ModelError: WRONG_CONFIGURATION,
+    NotebookError: WRONG_CONFIGURATION,
 }
 
 # Codes of failures that a retry may fix come first: a scheduler that saw only another code would not retry.

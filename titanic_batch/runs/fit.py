@@ -19,8 +19,8 @@ from titanic_batch.models.full_evaluation import FullEvaluation, full_evaluation
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import frame_of_rows, packaged_rows, split_label
 from titanic_batch.models.tuning import SEARCHES, Search, Tried, require_parameters, search_parameters
-from titanic_batch.passenger.schema import LABELLED_CONTRACT
-from titanic_batch.passenger.words import DEFAULT_SEED
+from titanic_batch.notebook.schema import LABELLED_CONTRACT
+from titanic_batch.notebook.words import DEFAULT_SEED
 from titanic_batch.reading.sources import Inputs, PassedOver
 from titanic_batch.runs.batch import validate
 from titanic_batch.runs.options import RunOptions, one_of

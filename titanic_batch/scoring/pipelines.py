@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
-from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, frame_of, parts_of_pipeline
+from titanic_batch.scoring.frames import frame_of
+from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, parts_of_pipeline
 
 
 class PipelinePredictor:

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from titanic_batch.reading.columns import as_single_array
 from titanic_batch.scoring.encoders import Bins, Categories, Passthrough
+from titanic_batch.scoring.frames import frame_of
 from titanic_batch.scoring.predictor import ColumnTypeError, Parts, encoded_columns
 
 _PROOF_ROWS = 100
@@ -47,25 +46,6 @@ def parts_of_pipeline(steps: Pipeline | None) -> Parts | None:
             return None
         parts += [(name, encoder) for name in names]
     return parts or None
-
-
-def frame_of(table: pa.Table) -> pd.DataFrame:
-    """Return the frame that ``table.to_pandas`` returns; it shares memory with the table where possible.
-
-    ``to_pandas`` holds the interpreter's lock all the time, so that threads wait for each other.
-    """
-    columns: dict[str, Any] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_dictionary(column.type):
-            array = as_single_array(column)
-            codes = pc.fill_null(array.indices, -1).to_numpy()
-            dtype = pd.CategoricalDtype(array.dictionary.to_pandas(use_threads=False))
-            columns[name] = pd.Categorical.from_codes(codes, dtype=dtype, validate=False)  # as Arrow guarantees
-        elif pa.types.is_floating(column.type):
-            columns[name] = pc.fill_null(column, float("nan")).to_numpy()
-        else:
-            columns[name] = column.to_pandas(use_threads=False) if column.null_count else column.to_numpy()
-    return pd.DataFrame(columns, copy=False)
 
 
 class FeatureColumns:

@@ -9,8 +9,8 @@ from typing import Any
 from werkzeug.routing import Map
 
 from titanic_batch.checking.contract import Contract
-from titanic_batch.passenger.schema import CONTRACT, LABELLED_CONTRACT
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.notebook.schema import CONTRACT, LABELLED_CONTRACT
+from titanic_batch.notebook.words import LABEL
 from titanic_batch.server.media import ARROW, CSV, HTML, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, TEXT, Limits
 from titanic_batch.version import __version__
 from titanic_batch.writing.predictions import PROBABILITY

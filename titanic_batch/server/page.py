@@ -8,7 +8,7 @@ from flask import render_template
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.models.model import Model
-from titanic_batch.passenger import words
+from titanic_batch.notebook import words
 from titanic_batch.version import __version__
 
 POLICY = (

@@ -15,7 +15,7 @@ from titanic_batch.models.cross_validation import cross_validate
 from titanic_batch.models.fitting import fit_and_evaluate
 from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import frame_of_rows, packaged_rows, split_label
-from titanic_batch.passenger.schema import LABELLED_CONTRACT
+from titanic_batch.notebook.schema import LABELLED_CONTRACT
 from titanic_batch.server.bodies import table_from_body
 from titanic_batch.server.media import Limits
 from titanic_batch.server.problems import FitIsRunningError

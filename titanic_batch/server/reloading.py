@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from titanic_batch.errors import TransferError
 from titanic_batch.models.artifact import DEFAULT_MODEL, loading, read_artifact
-from titanic_batch.models.model import Model, resolve_model
+from titanic_batch.models.model import Model
+from titanic_batch.models.resolution import resolve_model
 from titanic_batch.server.served_model import ServedModel
 
 POLL_SECONDS = 1.0

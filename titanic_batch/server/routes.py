@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask import Response, current_app, request
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
-from titanic_batch.passenger.schema import CONTRACT
+from titanic_batch.notebook.schema import CONTRACT
 from titanic_batch.server import dialects, page
 from titanic_batch.server.bodies import read_body
 from titanic_batch.server.json_rows import ENVELOPES, JsonRows, json_line_rows, json_rows

@@ -12,8 +12,8 @@ import pyarrow as pa
 from titanic_batch.checking.judging import Judge, JudgedBlock
 from titanic_batch.models.model import Model
 from titanic_batch.models.scores import ModelScores
-from titanic_batch.passenger.schema import CONTRACT
-from titanic_batch.passenger.words import LABEL
+from titanic_batch.notebook.schema import CONTRACT
+from titanic_batch.notebook.words import LABEL
 from titanic_batch.reading.columns import arrow_numbers
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.row_scorer import RowScore, RowScorer
