@@ -1,8 +1,8 @@
 """What connections hold in memory, and how much of it all of them may hold together.
 
-Nothing is written to temporary files. Bodies that arrive share a budget: beyond it, clients wait in their kernels.
-Answers that clients are slow to read share another: beyond it, the client that has been stuck for longest is given up,
-even if it has not been stuck for long once twice as much is held.
+Nothing is written to temporary files. Bodies share a budget until they are answered: beyond it, clients wait in their
+kernels. Answers that clients are slow to read share another: beyond it, the client that has been stuck for longest is
+given up, even if it has not been stuck for long once twice as much is held.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Body(io.BytesIO):
 
 
 class Arriving:
-    """The bodies that are arriving, or wait for a thread.
+    """The bodies that are arriving, or not answered yet.
 
     When they reach the budget, no more is read of any but the oldest one, which therefore arrives, and small ones.
 
