@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -118,6 +119,20 @@ def test_a_rule_is_checked_on_more_distinct_texts_than_are_remembered() -> None:
     table = table.set_column(7, "Cabin", pa.array(cabins).dictionary_encode().cast(STRING))
     for _ in range(2):
         assert problems_in(Rows(table)) == [(NOT_ALLOWED, "Cabin", [7, 119_999])]
+
+
+def test_long_texts_are_checked_but_not_remembered() -> None:
+    def problems(start: str) -> list[tuple[str, str | None, list[int]]]:
+        return problems_in(csv_block([passenger(1), passenger(2, Cabin=start.ljust(2**20, "1"))]))
+
+    assert problems("C") == []
+    tracemalloc.start()
+    for number in range(4):
+        assert problems(f"C{number}") == []
+        assert problems(f"Z{number}") == [(NOT_ALLOWED, "Cabin", [1])]
+    remembered, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert remembered < 2**20
 
 
 # The environment

@@ -380,6 +380,26 @@ def test_whole_numbers_with_very_many_digits_take_no_more_than_the_body(small_mo
     assert peak < 8 * len(body)
 
 
+@pytest.mark.parametrize(
+    ("media_type", "body", "copies"),  # of which the client has two
+    [
+        (JSON, json.dumps({"Cabin": "C" * 2**22}).encode(), 8),
+        (JSON, json.dumps([{"C" * 2**22: 1}]).encode(), 8),
+        (CSV, b",".join([b"x" * 2**16] * 64) + b"\n", 6),
+        (CSV, b'"' * 2**22, 6),
+    ],
+)
+def test_long_texts_are_copied_a_few_times_at_most(
+    small_model: Model, media_type: str, body: bytes, copies: int
+) -> None:
+    client = create_app(small_model).test_client()
+    tracemalloc.start()
+    assert status(client, body, media_type) == 400
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < copies * len(body)
+
+
 def test_an_overlong_row_is_refused(small_model: Model) -> None:
     client = create_app(small_model).test_client()
     nested = f"[{'[1],' * 2**20}1]"

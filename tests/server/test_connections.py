@@ -25,9 +25,9 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
-def post(body: bytes, close: bool = True) -> bytes:
+def post(body: bytes, close: bool = True, path: str = "/digest") -> bytes:
     end = "Connection: close\r\n" if close else ""
-    return f"POST /digest HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{end}\r\n".encode() + body
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{end}\r\n".encode() + body
 
 
 @dataclass
@@ -43,9 +43,14 @@ class Fake:
         def digest() -> str:
             return hashlib.sha256(request.get_data()).hexdigest()
 
+        def keep() -> str:
+            kept = request.get_data()
+            return self.wait() if kept else ""
+
         for rule in (self.ping, self.wait, self.text, self.noise, self.pieces, self.fault, self.broken):
             self.app.add_url_rule(f"/{rule.__name__}", view_func=rule)
         self.app.add_url_rule("/digest", view_func=digest, methods=["POST"])
+        self.app.add_url_rule("/keep", view_func=keep, methods=["POST"])
 
     def ping(self) -> str:
         if request.query_string == b"wait":
@@ -177,6 +182,20 @@ def test_uploads_beyond_the_budget_wait_and_are_all_answered(fake: Fake, monkeyp
         for thread in threads:
             thread.join(60)
     assert answers == {number: hashlib.sha256(body).hexdigest().encode() for number, body in enumerate(bodies)}
+
+
+def test_a_body_counts_until_it_is_answered(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "_ARRIVING_BODIES", 1)
+    body = bytes(14 * 2**20)
+    with running(fake.app) as address, connected(address, 1, post(body, path="/keep")) as (kept,):
+        wait_until_asked(fake, 1)
+        with connected(address) as (other,):
+            other.settimeout(1)
+            with pytest.raises(TimeoutError):
+                other.sendall(post(body))
+        fake.may_go_on.set()
+        assert body_of(received(kept)) == b"waited"
+        assert address.ask("/digest", body).body == hashlib.sha256(body).hexdigest().encode()
 
 
 def test_stalled_uploads_give_way_to_others(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ _RULE_OF_CHECK = {
 # Checks that, if they accept two values, accept all values between them.
 _CONVEX_CHECKS = {"greater_than", "greater_than_or_equal_to", "in_range", "less_than", "less_than_or_equal_to"}
 _MAX_CACHED_VALUES = 100_000
+_MAX_CACHED_LENGTH = 100  # characters of one; a schema, and so its cache, lives as long as the process
 # Held while pandera validates. The first time it tries to import what need not be installed, and where two threads try
 # at the same time, one may see a module of which the other has imported only a part.
 _PANDERA = threading.Lock()
@@ -167,21 +168,33 @@ class ColumnChecks:
                 for position in np.flatnonzero(mask).tolist():
                     broken.setdefault(position, set()).add(rule)
             known = known | {value: frozenset(broken.get(position, ())) for position, value in enumerate(unknown)}
-            self._cached_rules = known if len(known) <= _MAX_CACHED_VALUES else {}
+            short = known if max(map(_length, unknown)) <= _MAX_CACHED_LENGTH else _without_long(known)
+            self._cached_rules = short if len(short) <= _MAX_CACHED_VALUES else {}
             self._flawless = frozenset(value for value, rules in self._cached_rules.items() if not rules)
         return [known[value] for value in values]
 
     def _validate(self, column: pa.ChunkedArray) -> dict[str, Mask]:
         """Validate a whole column with pandera, and return the mask of its rows for each broken rule."""
         masks: dict[str, Mask] = {}
+        failed: list[pap.Check] = []
         with _PANDERA, _pandera_enabled():
             try:
                 self._schema.validate(pa.table({self._name: column}), lazy=True)
             except pap.errors.SchemaErrors as errors:
-                for check in {id(error.check): error.check for error in errors.schema_errors}.values():
-                    rule, mask = rule_of(check), _failing_rows(check, column)
-                    masks[rule] = masks[rule] | mask if rule in masks else mask
+                failed = list({id(error.check): error.check for error in errors.schema_errors}.values())
+            # Not before the errors are gone, which have copies of the values.
+            for check in failed:
+                rule, mask = rule_of(check), _failing_rows(check, column)
+                masks[rule] = masks[rule] | mask if rule in masks else mask
         return masks
+
+
+def _without_long(rules: dict[Any, frozenset[str]]) -> dict[Any, frozenset[str]]:
+    return {value: broken for value, broken in rules.items() if _length(value) <= _MAX_CACHED_LENGTH}
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str) else 0
 
 
 def _distinct_strings(column: pa.ChunkedArray) -> tuple[list[str], _GetCodes]:

@@ -25,7 +25,9 @@ from titanic_batch.writing.streams import trust_only_inherited_descriptors
 
 _GRACE_SECONDS = 1.0
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
-_M_ARENA_MAX = -8  # glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
+_LARGE_BLOCK_BYTES = 2**18
+_KEPT_BYTES = 2**22
 
 
 def on_signals(stop: Callable[[int], object]) -> None:
@@ -126,8 +128,22 @@ def allocate_sparingly() -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")  # for the allocator that is not used
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _tell_allocator(_M_ARENA_MAX, 1)
+
+
+def return_large_blocks() -> None:
+    """Have each large block that is freed go back to the machine at once, in a process that runs for long.
+
+    The C library learns from large blocks that are freed to take the next ones from the heap, up to 32 MiB each. There
+    small ones that live longer get between them, so that what is free can't be used: as much again as is in use.
+    """
+    _tell_allocator(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+    _tell_allocator(_M_TRIM_THRESHOLD, _KEPT_BYTES)  # what it is else makes the heap grow and shrink all the time
+
+
+def _tell_allocator(parameter: int, value: int) -> None:
     with suppress(AttributeError, OSError):  # not every C library has mallopt
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def expect_no_semaphores() -> None:

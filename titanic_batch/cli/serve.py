@@ -14,7 +14,7 @@ import typer
 from titanic_batch.cli.console import JsonFormatter, announce, say
 from titanic_batch.cli.imports import import_checks
 from titanic_batch.cli.options import LogFormat, ModelOption, model_digest, named
-from titanic_batch.cli.process import end_at_once, on_signals
+from titanic_batch.cli.process import end_at_once, on_signals, return_large_blocks
 from titanic_batch.errors import InputError, TransferError, UsageError, reason_of
 from titanic_batch.reading.limits import LIBRARIES_SIZE, require_memory, start_thread
 from titanic_batch.runs.exit_codes import DONE
@@ -66,6 +66,7 @@ def serve(
     A model file that is replaced is taken without a restart.
     """
     require_memory(LIBRARIES_SIZE)
+    return_large_blocks()
     import_checks()
     from titanic_batch.server import app as web
     from titanic_batch.server.http_server import Server

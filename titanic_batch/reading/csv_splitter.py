@@ -60,7 +60,10 @@ class CsvSplitter:
                 self._check_row_length()
                 self._fill(self._block_bytes)
             if self._at_end:  # the last row needs no line terminator
-                end = min(end + exact_row_end(self._rest[end:] + b"\n"), len(self._rest))
+                last = self._rest[end:]
+                last += b"\n"  # in place, since it may be long
+                end = min(end + exact_row_end(last), len(self._rest))
+                del last
             if end:
                 data, self._rest = memoryview(self._rest)[:end], self._rest[end:]
                 if NOT_BLANK.search(data):
@@ -86,9 +89,9 @@ class CsvSplitter:
                 self._check_row_length()
                 self._fill(len(self._rest) or 1)
                 continue
-            header, self._rest = self._rest[:end], self._rest[end:]
-            if header.strip(b"\r\n") or not self._rest:
-                return bytes(header.strip(b"\r\n"))
+            header, self._rest = bytes(memoryview(self._rest)[:end]).strip(b"\r\n"), self._rest[end:]
+            if header or not self._rest:
+                return header
 
     def _fill(self, count: int) -> None:
         """Append ``count`` bytes of the stream to the unused ones, in a new buffer: blocks refer to the old one."""

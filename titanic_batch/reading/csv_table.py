@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import zlib
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -126,7 +125,8 @@ def _parse_header(header: bytes, start: bytes, source: Source) -> tuple[str, ...
     problem = f"{source.name} is not UTF-8 (UTF-16, or no text at all): save it as UTF-8."
     if not header.startswith(_UTF16) and b"\0" not in header:
         try:
-            return tuple(next(csv.reader(io.StringIO(header.decode("utf-8"), newline=""))))
+            # Not by a StringIO, which takes four bytes a character; what ends a line within is quoted.
+            return tuple(next(csv.reader([header.decode("utf-8")])))
         except UnicodeDecodeError:
             problem = f"{source.name}: the header is not UTF-8: save the file as UTF-8."
         except csv.Error:

@@ -1,8 +1,8 @@
 """What connections hold in memory, and how much of it all of them may hold together.
 
-Nothing is written to temporary files. Bodies that arrive share a budget: beyond it, clients wait in their kernels.
-Answers that clients are slow to read share another: beyond it, the client that has been stuck for longest is given up,
-even if it has not been stuck for long once twice as much is held.
+Nothing is written to temporary files. Bodies share a budget until they are answered: beyond it, clients wait in their
+kernels. Answers that clients are slow to read share another: beyond it, the client that has been stuck for longest is
+given up, even if it has not been stuck for long once twice as much is held.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class Body(io.BytesIO):
 
 
 class Arriving:
-    """The bodies that are arriving, or wait for a thread.
+    """The bodies that are arriving, or not answered yet.
 
-    When they reach the budget, no more is read of any but the oldest one, which therefore arrives, and small ones.
+    When they reach the budget, no more is read of any but small ones until one is answered. If none has arrived that
+    could be, the oldest is read on.
 
     Parameters
     ----------
@@ -52,6 +53,7 @@ class Arriving:
         self._sizes: dict[object, int] = {}
         self._total = 0
         self._large: dict[object, None] = {}  # those still arriving, the oldest first
+        self._arrived: set[object] = set()  # those that are answered whatever clients do
         self._lock = threading.Lock()
 
     @property
@@ -69,16 +71,22 @@ class Arriving:
 
     def has_room_for(self, holder: object) -> bool:
         """Tell whether more of this body may be read."""
-        return self._total < self._budget or holder not in self._large or next(iter(self._large)) is holder
+        if self._total < self._budget or holder not in self._large:
+            return True
+        return not self._arrived and next(iter(self._large)) is holder
 
     def complete(self, holder: object) -> None:
         """Note that a body has arrived, or that its client is gone."""
-        self._large.pop(holder, None)
+        with self._lock:
+            self._large.pop(holder, None)
+            if holder in self._sizes:
+                self._arrived.add(holder)
 
     def release(self, holder: object) -> None:
         """Note that a body is no longer held here. This may be called from any thread."""
         with self._lock:
             self._total -= self._sizes.pop(holder, 0)
+            self._arrived.discard(holder)
 
 
 class Slow(Protocol):

@@ -212,6 +212,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
             with suppress(Exception):
                 request.close()
         finally:
+            self._shared.arriving.release(self)
             self._written.clear()
             with self.requests_lock:
                 if is_last:
@@ -224,7 +225,6 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # untyped
     def _answer(self, request: HttpRequest) -> bool:
         """Answer a request, and tell whether the connection ends then."""
         self._has_pushed = False
-        self._shared.arriving.release(self)
         task = ProblemTask(self, request) if request.error else ApplicationTask(self, request)
         try:
             if self.connected:

@@ -45,7 +45,7 @@ TRANSFER_SECONDS = 60.0
 IDLE_SECONDS = 75.0  # longer than load balancers wait, so that they close a connection and not the server
 STOP_SECONDS = 21.0  # Kubernetes kills after 30
 
-_ARRIVING_BODIES = 6  # of the largest size, that may be held while they arrive
+_ARRIVING_BODIES = 4  # of the largest size, that may be held until they are answered
 _UNSENT_BODIES = 3  # as much as they have, that may wait for clients to receive it
 _ACCEPT_AGAIN_SECONDS = 0.2
 _HANDSHAKE_SECONDS = 0.2
