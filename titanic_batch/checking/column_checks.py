@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pandera.config import ValidationDepth, config_context
 
 from titanic_batch.checking.plain_checks import plain_check
-from titanic_batch.reading.columns import MISSING_TEXTS, STRING, as_single_array, stored_bounds
+from titanic_batch.reading.columns import MISSING_TEXTS, STRING, as_single_array, is_numeric, stored_bounds
 from titanic_batch.reading.rules import NOT_ALLOWED, NOT_FINITE, OUT_OF_RANGE, Mask
 
 _RULE_OF_CHECK = {
@@ -89,7 +89,7 @@ class ColumnChecks:
         """
         if pa.types.is_dictionary(column.type):
             return self._broken_by_distinct(*_distinct_strings(column))
-        return self._broken_numbers(column)
+        return (self._broken_numbers if is_numeric(column.type) else self._broken_others)(column)
 
     def accepts(self) -> Callable[[Any], bool]:
         """Return a predicate that is true if pandera accepts a value: an int, float or str of the column's type.
@@ -132,6 +132,14 @@ class ColumnChecks:
             broken = list(self._validate(column).items())
         for rule, mask in broken:
             yield rule, mask & ~infinite if rule == OUT_OF_RANGE else mask
+
+    def _broken_others(self, column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
+        """Do the same for booleans, dates and timestamps."""
+        if not self._column.checks:
+            return
+        low, high = (bound.as_py() for bound in pc.min_max(column).values())
+        if not self._accepts_interval(low, high):
+            yield from self._validate(column).items()
 
     def _accepts_interval(self, low: float, high: float) -> bool:
         """Return whether the checks are intervals and pandera accepts two values, and so all values between them."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from datetime import date
 from typing import Any
 
 import pandera.pyarrow as pap
 import pyarrow as pa
 
 from titanic_batch.checking.plain_checks import is_portable
-from titanic_batch.reading.columns import MISSING_TEXTS, STRING
+from titanic_batch.reading.columns import MISSING_TEXTS, STRING, is_numeric
+from titanic_batch.reading.moments import is_moment
 from titanic_batch.reading.numbers import INT64_MAX, INT64_MIN
 
 BOUNDS = {pa.int64(): (INT64_MIN, INT64_MAX), pa.float64(): (-sys.float_info.max, sys.float_info.max)}
@@ -22,10 +24,17 @@ def json_schema_of(column: pap.Column, arrow_type: pa.DataType) -> dict[str, Any
     It accepts the JSON values that `json.loads` returns and the column accepts, spellings of a missing value included.
     """
     name = "string" if arrow_type == STRING else "integer" if pa.types.is_integer(arrow_type) else "number"
+    if not (arrow_type == STRING or is_numeric(arrow_type)):
+        name = "boolean" if pa.types.is_boolean(arrow_type) else "string"
     described: dict[str, Any] = {"type": [name, "null"] if column.nullable else name}
     if column.description:
         described["description"] = column.description
+    if is_moment(arrow_type):
+        described["format"] = "date" if pa.types.is_date(arrow_type) else "date-time"
+        return described | _merged([_as_text(check, nullable=column.nullable) for check in column.checks])
     constraints = _merged([_constraint(check, nullable=column.nullable) for check in column.checks])
+    if pa.types.is_boolean(arrow_type):
+        return described | constraints
     if arrow_type == STRING:
         return described | _with_missing_texts(constraints, nullable=column.nullable)
     if "enum" not in constraints:
@@ -33,6 +42,18 @@ def json_schema_of(column: pap.Column, arrow_type: pa.DataType) -> dict[str, Any
         constraints |= {} if "exclusiveMinimum" in constraints else {"minimum": constraints.get("minimum", low)}
         constraints |= {} if "exclusiveMaximum" in constraints else {"maximum": constraints.get("maximum", high)}
     return described | constraints
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON data: a date or a timestamp as text."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _as_text(check: pap.Check, *, nullable: bool) -> dict[str, Any]:
+    """Return a check on dates or timestamps: JSON Schema knows no bounds of those, so they are under pandera's name."""
+    if check.name == "isin":
+        return {"enum": [*map(plain, check.statistics["allowed_values"]), *([None] if nullable else [])]}
+    return {check.name: {key: str(value) for key, value in check.statistics.items()}}
 
 
 def _merged(constraints: list[dict[str, Any]]) -> dict[str, Any]:

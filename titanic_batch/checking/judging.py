@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.checking.key_text import with_key_text
-from titanic_batch.checking.keys import SeenKeys
+from titanic_batch.checking.keys import SeenKeys, SeenTexts
 from titanic_batch.checking.threads import map_in_order
 from titanic_batch.reading.blocks import Block, Fields, Rows
+from titanic_batch.reading.columns import STRING, as_single_array
 from titanic_batch.reading.escapes import printable
 from titanic_batch.reading.files import reading_from
 from titanic_batch.reading.input_table import InputTable
@@ -88,7 +89,8 @@ class _CheckedBlock:
     problems: list[Problem]
     accepted: Mask
     fields: Fields | None
-    keys: NDArray[np.int64]
+    keys: pa.Array
+    """Those of all rows that have one, in order."""
     keyless: NDArray[np.int64]
     """Zero-based positions of the rows without a key."""
 
@@ -156,7 +158,7 @@ class Judge:
         TransferError
             Reading a table failed midway.
         """
-        seen = SeenKeys()
+        seen = _SeenKeys(self.contract.types[self.contract.key])
         checked_blocks = map_in_order(
             self._check, self._blocks(tables), threads=jobs, memory=_Part.memory, max_memory=_MAX_MEMORY
         )
@@ -191,7 +193,7 @@ class Judge:
             problems=problems,
             accepted=accepted,
             fields=part.fields(rejected) if self._fields and len(rejected) else None,
-            keys=pc.drop_null(key).to_numpy(),
+            keys=as_single_array(pc.drop_null(key)),
             keyless=np.flatnonzero(key.is_null().to_numpy()) if key.null_count else np.empty(0, dtype=np.int64),
         )
 
@@ -201,7 +203,7 @@ class Judge:
         key = self.contract.key
         return with_key_text(part.read({**self._types, key: None}), key, self.contract.types[key])
 
-    def _reject_duplicates(self, checked: _CheckedBlock, first_row: int, seen: SeenKeys) -> JudgedBlock:
+    def _reject_duplicates(self, checked: _CheckedBlock, first_row: int, seen: _SeenKeys) -> JudgedBlock:
         repeated = np.flatnonzero(seen.add(checked.keys))
         if len(repeated) and len(checked.keyless):
             repeated = np.delete(np.arange(checked.count), checked.keyless)[repeated]
@@ -219,6 +221,18 @@ class Judge:
                 rejected = np.union1d(rejected, newly_rejected)
         table, size = checked.part.table, checked.part.block.size
         return JudgedBlock(table, first_row, checked.count, output, problems, rejected, fields, size)
+
+
+class _SeenKeys:
+    """The keys so far, be they integers or text."""
+
+    def __init__(self, arrow_type: pa.DataType) -> None:
+        self._texts = SeenTexts() if arrow_type == STRING else None
+        self._integers = SeenKeys()
+
+    def add(self, keys: pa.Array) -> Mask:
+        """Add keys and return the mask of those that were added before."""
+        return self._integers.add(keys.to_numpy()) if self._texts is None else self._texts.add(keys.to_pylist())
 
 
 def _merged(one: Fields | None, rows: NDArray[np.int64], other: Fields, other_rows: NDArray[np.int64]) -> Fields:

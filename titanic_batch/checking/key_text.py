@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from titanic_batch.reading.blocks import Rows
 from titanic_batch.reading.column_text import as_text
-from titanic_batch.reading.columns import as_single_array, from_arrow, from_plain_text, from_text
+from titanic_batch.reading.columns import STRING, as_single_array, from_arrow, from_plain_text, from_text
 from titanic_batch.reading.formats import REJECT_PREFIX
 from titanic_batch.reading.rules import Mask, Problem
 
@@ -20,7 +20,7 @@ def with_key_text(rows: Rows, key: str, wanted: pa.DataType) -> Rows:
     broken: dict[str, Mask] = {}
     if not pa.types.is_string(column.type):
         keys, broken = from_arrow(column, wanted)
-    elif (keys := from_plain_text(column, wanted)) is None:
+    elif wanted == STRING or (keys := from_plain_text(column, wanted)) is None:
         keys, broken = from_text(column, wanted, escaped=False)
     table = rows.table.set_column(rows.table.schema.get_field_index(key), key, keys)
     problems = [Problem(rule, key, np.flatnonzero(mask)) for rule, mask in broken.items()]

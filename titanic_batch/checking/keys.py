@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
+from hashlib import blake2b
+
 import numpy as np
 from numpy.typing import NDArray
 
 _PAGE_BITS = 16
 _PAGE = 1 << _PAGE_BITS
 _BREAK_EVEN = _PAGE // 8  # number of keys that take as much memory in a run as in a page
+_DIGEST_BYTES = 16
 _FULL_PAGE = np.ones(_PAGE, dtype=np.bool_)
 
 
@@ -124,6 +129,44 @@ class SeenKeys:
         """Return the start and end indices of the keys of each page."""
         numbers = keys >> _PAGE_BITS
         return np.searchsorted(numbers, pages), np.searchsorted(numbers, pages, side="right")
+
+
+class SeenTexts:
+    """A growing set of texts that detects repeated ones.
+
+    Of each text, a digest of 16 bytes is kept, in sorted runs: BLAKE2b, keyed anew for each set, so that nobody can
+    write two texts with the same. Merging two runs temporarily doubles the memory.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(16)
+        self._runs: list[NDArray[np.bytes_]] = []
+
+    def add(self, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Add keys and return the mask of those that were added before, in an earlier call or earlier in ``keys``."""
+        digests = np.array(
+            [blake2b(key.encode(), digest_size=_DIGEST_BYTES, key=self._key).digest() for key in keys],
+            f"S{_DIGEST_BYTES}",
+        )
+        order = np.argsort(digests, kind="stable")
+        ordered = digests[order]
+        repeated = np.zeros(len(keys), np.bool_)
+        repeated[1:] = ordered[1:] == ordered[:-1]
+        seen = repeated.copy()
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
+            seen |= run[places] == ordered
+        if not seen.all():
+            self._add_run(ordered[~seen])
+        mask = np.empty(len(keys), np.bool_)
+        mask[order] = seen
+        return mask
+
+    def _add_run(self, run: NDArray[np.bytes_]) -> None:
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.concatenate([self._runs.pop(), run])
+            run.sort(kind="stable")
+        self._runs.append(run)
 
 
 def _offsets(keys: NDArray[np.int64]) -> NDArray[np.int64] | slice:

@@ -2,8 +2,8 @@
 
 Text (from CSV) and Arrow arrays (from Parquet) are converted to the same values. A missing value is an empty field,
 ``NA``, ``NaN``, ``nan``, ``null``, an Arrow null or a float NaN. Blanks and tabs around a number are ignored; see
-`numbers` for how it may be written. Strings are dictionary-encoded, so that later steps process each distinct value
-instead of each row.
+`numbers` for how it may be written, and `moments` for booleans, dates and timestamps. Strings are dictionary-encoded,
+so that later steps process each distinct value instead of each row.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from titanic_batch.reading.escapes import ESCAPED, decode_or_none, unescape
+from titanic_batch.reading.moments import booleans_from_text, is_moment, moments_from_arrow, moments_from_text
 from titanic_batch.reading.numbers import (
     floats_from_decimals,
     has_nan,
@@ -33,7 +34,23 @@ _NO_TEXT = pa.scalar(None, pa.string())
 
 def type_name(wanted: pa.DataType) -> str:
     """Return the name of a column's type, for messages."""
-    return "text" if wanted == STRING else "an integer" if pa.types.is_integer(wanted) else "a number"
+    if wanted == STRING:
+        return "text"
+    if pa.types.is_boolean(wanted):
+        return "true or false"
+    if is_moment(wanted):
+        return "a date" if pa.types.is_date(wanted) else "a date and time without a zone"
+    return "an integer" if pa.types.is_integer(wanted) else "a number"
+
+
+def is_numeric(arrow_type: pa.DataType) -> bool:
+    """Return whether a type is that of integers or floats."""
+    return bool(pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type))
+
+
+def is_other(arrow_type: pa.DataType) -> bool:
+    """Return whether a type of a contract's column is neither that of numbers nor of text."""
+    return arrow_type != STRING and not is_numeric(arrow_type)
 
 
 def is_text(arrow_type: pa.DataType) -> bool:
@@ -53,6 +70,10 @@ def is_compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
         return not pa.types.is_dictionary(found.value_type) and is_compatible(found.value_type, wanted)
     if wanted == STRING:
         return is_text(found)
+    if pa.types.is_boolean(wanted):
+        return bool(pa.types.is_boolean(found))
+    if is_moment(wanted):
+        return is_moment(found)
     return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found))
 
 
@@ -186,8 +207,12 @@ def from_text(text: pa.StringArray, wanted: pa.DataType, *, escaped: bool) -> tu
         return encoded(text), broken
     if wanted == pa.string():
         return text, broken
-    numbers, rules = numbers_from_text(pc.ascii_trim(_without_missing(text), _BLANKS), wanted)
-    return numbers, broken | rules
+    text = pc.ascii_trim(_without_missing(text), _BLANKS)
+    if pa.types.is_boolean(wanted):
+        values, rules = booleans_from_text(text)
+    else:
+        values, rules = (moments_from_text if is_moment(wanted) else numbers_from_text)(text, wanted)
+    return values, broken | rules
 
 
 def from_arrow(array: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, dict[str, Mask]]:
@@ -207,6 +232,10 @@ def from_arrow(array: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, dict[str
         return encoded(array), broken
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_boolean(wanted):
+        return array, {}
+    if is_moment(wanted):
+        return moments_from_arrow(array, wanted)
     if pa.types.is_floating(array.type):
         array = array.cast(pa.float64())
         if has_nan(array):

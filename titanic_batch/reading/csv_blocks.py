@@ -17,7 +17,15 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from titanic_batch.reading.blocks import Fields, Rows
-from titanic_batch.reading.columns import MISSING_TEXTS, as_single_array, encoded, from_plain_text, from_text
+from titanic_batch.reading.columns import (
+    MISSING_TEXTS,
+    as_single_array,
+    encoded,
+    from_plain_text,
+    from_text,
+    is_numeric,
+    is_other,
+)
 from titanic_batch.reading.escapes import escape
 from titanic_batch.reading.numbers import has_nan
 from titanic_batch.reading.rules import ENCODING, UNCLOSED_QUOTE, WRONG_FIELD_COUNT, Problem
@@ -86,6 +94,7 @@ class CsvBlock:
         as_text = {name for name, wanted in types.items() if wanted is None} | self.hint.odd_columns
         if _may_hold_hexadecimal(self.data):  # which the parser takes for integers
             as_text |= {name for name, wanted in types.items() if wanted == pa.int64()}
+        as_text |= {name for name, wanted in types.items() if wanted is not None and is_other(wanted)}
         parsed_types = {name: pa.string() if name in as_text else wanted for name, wanted in types.items()}
         try:
             # ``missing_text`` applies to all columns of text, so it must be off if one is to stay unchanged.
@@ -114,7 +123,7 @@ class CsvBlock:
             if pa.types.is_dictionary(column.type):
                 column = encoded(column)
             elif pa.types.is_string(column.type):
-                is_number = wanted is not None and pa.types.is_primitive(wanted)
+                is_number = wanted is not None and is_numeric(wanted)
                 plain = from_plain_text(column, wanted) if is_number else None
                 if plain is None:
                     column, broken = from_text(column, wanted or pa.string(), escaped=escaped)

@@ -22,6 +22,7 @@ from titanic_batch.errors import is_out_of_memory
 from titanic_batch.reading.columns import STRING
 from titanic_batch.reading.decompression import GzipReader
 from titanic_batch.reading.input_table import InputTable
+from titanic_batch.reading.moments import is_moment
 from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
 from titanic_batch.server.json_rows import Record
@@ -35,7 +36,7 @@ _COMPRESSED = (
 )
 _UNPACKED_BYTES = 2**18
 _BLOCK_BYTES = 2**20  # so that rows are counted before many have been read
-_NOT_A_NUMBER = "?"
+_NOT_A_NUMBER = "?"  # nor a boolean, a date or a timestamp
 _OUT_OF_RANGE = 2**64
 _MOST_OTHERS = 1_000  # names that a missing column is compared with
 
@@ -179,8 +180,24 @@ def _integer_field(value: Any) -> str:
     return _float_field(value)
 
 
+def _boolean_field(value: Any) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value) if type(value) is bool else _NOT_A_NUMBER
+
+
+def _moment_field(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if type(value) is str else _NOT_A_NUMBER
+
+
 def _field_of(arrow_type: pa.DataType) -> Callable[[Any], str]:
     """Return a function from a JSON value in a column of a type to the field of a CSV."""
     if arrow_type == STRING:
         return _string_field
+    if pa.types.is_boolean(arrow_type):
+        return _boolean_field
+    if is_moment(arrow_type):
+        return _moment_field
     return _integer_field if pa.types.is_integer(arrow_type) else _float_field

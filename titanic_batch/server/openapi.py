@@ -11,6 +11,7 @@ from werkzeug.routing import Map
 from titanic_batch.checking.contract import Contract
 from titanic_batch.notebook.schema import CONTRACT, LABELLED_CONTRACT
 from titanic_batch.notebook.words import LABEL, LABELS, PROBABILITY
+from titanic_batch.reading.columns import STRING
 from titanic_batch.server.media import ARROW, CSV, HTML, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, TEXT, Limits
 from titanic_batch.version import __version__
 
@@ -77,10 +78,11 @@ def _row(contract: Contract) -> Schema:
     }
 
 
+_KEY_IS_TEXT = CONTRACT.types[CONTRACT.key] == STRING
 _ROWS = _array(_ref("Row")) | {"uniqueItems": True}
 _PREDICTION = _object(
     {
-        CONTRACT.key: {"type": "integer", "format": "int64"},
+        CONTRACT.key: {"type": "string"} if _KEY_IS_TEXT else {"type": "integer", "format": "int64"},
         LABEL: {"enum": list(LABELS)},
         PROBABILITY: {"type": "number", "minimum": 0, "maximum": 1},
     },
@@ -135,7 +137,7 @@ def _csv(contract: Contract) -> Schema:
     for name in contract.types:
         values = described[name].get("enum", [example[name]])
         texts = ["" if value is None else re.escape(str(value)) for value in values]
-        fields.append("-?[0-9]{1,18}" if name == contract.key else f"({'|'.join(texts)})")
+        fields.append(_key_pattern(contract) if name == contract.key else f"({'|'.join(texts)})")
     row = ",".join(fields)
     return {
         "schema": {
@@ -145,6 +147,10 @@ def _csv(contract: Contract) -> Schema:
             "pattern": f"^{','.join(contract.types)}(\\n{row})?\\n$",
         }
     }
+
+
+def _key_pattern(contract: Contract) -> str:
+    return "-?[0-9]{1,18}" if not _KEY_IS_TEXT else re.escape(contract.example()[contract.key])
 
 
 def _values() -> Schema:

@@ -11,6 +11,7 @@ from titanic_batch.models.model import Model
 from titanic_batch.notebook import words
 from titanic_batch.version import __version__
 
+_CHOICES = {"boolean": [False, True]}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -57,9 +58,9 @@ def _fields(contract: Contract) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "label": column.get("description", name),
-                "type": types[0],
+                "type": column.get("format", types[0]),
                 "required": "null" not in types,
-                "options": [value for value in column.get("enum", []) if value is not None],
+                "options": [value for value in column.get("enum", _CHOICES.get(types[0], [])) if value is not None],
                 "minimum": column.get("minimum"),
                 "maximum": column.get("maximum"),
                 "pattern": _pattern(column),

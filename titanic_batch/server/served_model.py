@@ -15,7 +15,7 @@ from titanic_batch.models.scores import ModelScores
 from titanic_batch.notebook.labels import written_labels
 from titanic_batch.notebook.schema import CONTRACT
 from titanic_batch.notebook.words import LABEL, LABELS, PROBABILITY
-from titanic_batch.reading.columns import arrow_numbers
+from titanic_batch.reading.columns import STRING, arrow_numbers
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.row_scorer import RowScore, RowScorer
 from titanic_batch.scoring.scorer import Scorer
@@ -31,6 +31,7 @@ _LABEL_TEXTS = [
     b"".join(encode_table(pa.table({"": written_labels(np.array([code], np.int8))}), CSV)).decode()[3:-1]
     for code in (0, 1)
 ]
+_KEY_IS_TEXT = CONTRACT.types[CONTRACT.key] == STRING  # which Arrow may have to quote
 _SMALL_BODIES = SmallBodies(CONTRACT)
 _NO_TEXTS = [pa.array([], pa.string()).dictionary_encode()] * 2
 
@@ -38,7 +39,7 @@ _NO_TEXTS = [pa.array([], pa.string()).dictionary_encode()] * 2
 class Predictions:
     """The predictions for the rows of one body, in order: a table or, for a few rows, a list of keys and scores."""
 
-    def __init__(self, schema: pa.Schema, predictions: pa.Table | list[tuple[int, RowScore]]) -> None:
+    def __init__(self, schema: pa.Schema, predictions: pa.Table | list[tuple[Any, RowScore]]) -> None:
         self._schema = schema
         self._predictions = predictions
 
@@ -63,7 +64,7 @@ class Predictions:
         elif media_type == JSON_LINES:
             for records in self.records():
                 yield b"".join(encode_json(record) + b"\n" for record in records)
-        elif media_type == CSV and isinstance(self._predictions, list):
+        elif media_type == CSV and isinstance(self._predictions, list) and not _KEY_IS_TEXT:
             lines = [f"{key},{_LABEL_TEXTS[score.code]},{score.text}\n" for key, score in self._predictions]
             yield (_HEADER if header else b"") + "".join(lines).encode()
         else:
@@ -100,7 +101,8 @@ class ServedModel:
         self._columns = PredictedColumns(CONTRACT, LABEL, ModelScores(scorer), provenance=model.provenance)
         self._schema = self._columns.schema([], "parquet")
         self._key = list(CONTRACT.types).index(CONTRACT.key)
-        example = pa.Table.from_pylist([CONTRACT.example()], pa.schema(list(CONTRACT.types.items())))
+        row = CONTRACT.example()
+        example = pa.table({name: pa.array([row[name]]).cast(each) for name, each in CONTRACT.types.items()})
         scorer.score(example)
 
     def score_body(self, media_type: str, body: bytes, limits: Limits) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from titanic_batch.checking.contract import Contract
-from titanic_batch.reading.columns import MISSING_TEXTS, STRING
+from titanic_batch.reading.columns import MISSING_TEXTS, STRING, is_numeric
 from titanic_batch.reading.formats import REJECT_PREFIX
 
 MAX_BYTES = 2**14
@@ -117,6 +117,8 @@ def _text_reader(arrow_type: pa.DataType) -> Callable[[str], Any]:
     """Return a function from a field of CSV to its value, or to ``...`` if the field needs the general path."""
     if arrow_type == STRING:
         return lambda text: None if text in _MISSING else text
+    if not is_numeric(arrow_type):
+        return lambda text: None if text in _MISSING else ...
     pattern, convert = (_INTEGER, int) if pa.types.is_integer(arrow_type) else (_NUMBER, float)
 
     def read(text: str) -> Any:
@@ -131,6 +133,8 @@ def _value_reader(arrow_type: pa.DataType) -> Callable[[Any], Any]:
     """Return a function from a JSON value to a value of the type, or to ``...`` if it needs the general path."""
     if arrow_type == STRING:
         return lambda value: (None if value in _MISSING else value) if type(value) is str else _none(value)
+    if not is_numeric(arrow_type):
+        return _none
     if pa.types.is_integer(arrow_type):
         return lambda value: value if type(value) is int and value in _INT64 else _none(value)
 

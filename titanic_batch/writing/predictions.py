@@ -77,7 +77,8 @@ class PredictedColumns:
         format can't represent its type.
         """
         types = self.contract.types
-        fields = [(self.contract.key, types[self.contract.key])]
+        key_type = types[self.contract.key]
+        fields = [(self.contract.key, pa.string() if is_text(key_type) else key_type)]
         fields += [] if self.key_text is None else [(self.key_text, pa.string())]
         for name in self.keep:
             found = {types.get(name) or table.type_of(name) for table in tables}

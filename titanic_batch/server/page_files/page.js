@@ -45,8 +45,9 @@ function showError(input, text) {
 
 function valueOf(input) {
   const text = input.value.trim();
-  if (input.dataset.type === "string") return text || null;
-  return text === "" ? null : Number(text);
+  if (text === "") return null;
+  if (input.dataset.type === "boolean") return text === "true";
+  return ["integer", "number"].includes(input.dataset.type) ? Number(text) : text;
 }
 
 function complaint(input) {
