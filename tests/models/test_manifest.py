@@ -143,7 +143,7 @@ def at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (at("metrics", {"holdout": EVALUATION | {"roc_auc": {"value": 0.5}}}), "metrics.roc_auc.low"),
         (at("metrics", {"holdout": EVALUATION | {"log_loss": ESTIMATE | {"low": 10**400}}}), "metrics.log_loss.low"),
         (at("reference.rows", 0), "reference.rows"),
-        (at("reference.features", {}), "reference.features"),
+        (at("reference.features", []), "reference.features"),
         (at("reference.features.Age.counts", [0] * 8), "reference.features"),
         (at("reference.features.Age.counts", [2**62] * 8), "reference.features.counts"),
         (at("reference.features.Age.counts", [True] * 8), "reference.features.counts"),

@@ -57,7 +57,7 @@ _MANIFEST = members(
         "reference": members(
             {
                 "rows": whole(1),
-                "features": mapped(_COUNTED, 1),
+                "features": mapped(_COUNTED),
                 "missing": mapped(_SHARE),
                 "predictions": nullable(listed(whole(), 10, 10)),
             }

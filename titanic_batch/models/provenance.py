@@ -5,41 +5,56 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.models.artifact import source_date
+from titanic_batch.models.json_data import plain
 from titanic_batch.models.manifest import FitRecord, Manifest, SchemaId, Training
 from titanic_batch.notebook.features import CATEGORIES
 from titanic_batch.notebook.fitting import PARAMETERS
 from titanic_batch.notebook.schema import CONTRACT
 from titanic_batch.notebook.words import DESCRIPTION, LABEL
 from titanic_batch.scoring.drift import Reference
+from titanic_batch.scoring.pipelines import feature_names_of, numbers_of
 from titanic_batch.version import __version__
 
 _LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
 
 
-def manifest_of(pipeline: Pipeline, fitted_by: str | None = None) -> Manifest:
+def manifest_of(pipeline: Pipeline, fitted_by: str | None = None, seed: int | None = None) -> Manifest:
     """Return the manifest of a fitted pipeline, without a record of its fit.
 
-    ``fitted_by`` is the version of scikit-learn that fitted it, by default the installed one.
+    Parameters
+    ----------
+    pipeline
+        The pipeline.
+    fitted_by
+        The version of scikit-learn that fitted it, by default the installed one.
+    seed
+        What it was built with, by default the classifier's ``random_state`` if that is a number.
     """
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     parameters = pipeline[-1].get_params()
+    random_state = parameters.get("random_state")
+    if seed is None and isinstance(random_state, int | np.integer):
+        seed = int(random_state)
     return Manifest(
         description=DESCRIPTION,
         package_version=__version__,
         python_version=platform.python_version(),
         libraries=libraries | ({} if fitted_by is None else {"scikit-learn": fitted_by}),
         schema=SchemaId(CONTRACT.version, CONTRACT.digest),
-        features=_names_of(pipeline),
+        features=feature_names_of(pipeline),
         categories=CATEGORIES,
         classifier=type(pipeline[-1]).__name__,
-        parameters={name: value for name, value in parameters.items() if name in PARAMETERS},
-        seed=parameters.get("random_state"),
+        parameters={name: _as_json(value) for name, value in parameters.items() if name in PARAMETERS},
+        seed=seed,
     )
 
 
@@ -66,10 +81,22 @@ def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[int]) -> Fit
             digest=hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest(),
         ),
         metrics={},
-        reference=Reference.of(_names_of(pipeline), pipeline[:-1].transform(X), missing).to_json(),
+        reference=_reference_of(pipeline, X, missing).to_json(),
     )
 
 
-def _names_of(pipeline: Pipeline) -> list[str]:
-    """Return the names of the features that the last step is given."""
-    return [str(name) for name in pipeline[:-1].get_feature_names_out()]
+def _reference_of(pipeline: Pipeline, X: pd.DataFrame, missing: Mapping[str, float]) -> Reference:
+    """Return the distribution of the features that are numbers and never missing."""
+    numbers = numbers_of(pipeline[:-1].transform(X) if len(pipeline) > 1 else X)
+    counted = [bool(np.isfinite(column).all()) for column in numbers.T]
+    names = [name for name, is_counted in zip(feature_names_of(pipeline), counted, strict=True) if is_counted]
+    return Reference.of(names, numbers[:, counted], missing)
+
+
+def _as_json(value: Any) -> Any:
+    """Return a parameter as JSON data: in words where it is something else."""
+    try:
+        plain(value, "")
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+    return value

@@ -243,9 +243,10 @@ class Tally:
                 self._missing[column] += count
 
     def take_drift(self) -> Drift | None:
-        """Compare the rows that were added since the last call with the reference; None if there were none."""
+        """Compare the rows added since the last call with the reference; None if there is nothing to compare."""
         with self._lock:
-            drift = self._compared() if self._rows else None
+            is_compared = self._rows and (self._counts or self._reference.predictions is not None)
+            drift = self._compared() if is_compared else None
             self._clear()
         return drift
 

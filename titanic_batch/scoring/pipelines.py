@@ -9,11 +9,38 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.scoring.frames import frame_of
 from titanic_batch.scoring.shortcuts import FeatureColumns, TreeSum, parts_of_pipeline
+
+
+def feature_names_of(pipeline: Pipeline) -> list[str]:
+    """Return the names of the features that the last step of a fitted pipeline is given, in order.
+
+    Where a step does not tell the names of what it makes, they are numbered: x0, x1 and so on, as scikit-learn does it.
+    """
+    if len(pipeline) == 1:
+        return [str(name) for name in pipeline.feature_names_in_]
+    try:
+        return [str(name) for name in pipeline[:-1].get_feature_names_out()]
+    except (AttributeError, ValueError):
+        return [f"x{place}" for place in range(pipeline[-1].n_features_in_)]
+
+
+def numbers_of(X: Any) -> NDArray[np.float64]:
+    """Return features of any form as numbers, of shape (n_samples, n_features); what is none is NaN."""
+    if issparse(X):
+        return np.asarray(X.toarray(), np.float64)
+    frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+    numbers = np.full(frame.shape, np.nan)
+    for place in range(frame.shape[1]):
+        column = frame.iloc[:, place]
+        if pd.api.types.is_numeric_dtype(column.dtype) or column.dtype == object:
+            numbers[:, place] = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return numbers
 
 
 class PipelinePredictor:
@@ -30,6 +57,7 @@ class PipelinePredictor:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
+        self._pipeline = pipeline
         steps: Pipeline | None = pipeline[:-1] if len(pipeline) > 1 else None
         self._steps = steps
         self.parts = parts_of_pipeline(steps)
@@ -44,7 +72,7 @@ class PipelinePredictor:
     @property
     def feature_names(self) -> list[str]:
         """The features, in order."""
-        return list(self.columns if self._steps is None else map(str, self._steps.get_feature_names_out()))
+        return feature_names_of(self._pipeline)
 
     def features(self, table: pa.Table) -> Any:
         """Return the features of rows: a list of arrays of shape (n_samples,), or what the steps return for a frame."""
@@ -52,6 +80,10 @@ class PipelinePredictor:
         if isinstance(X, pd.DataFrame) and all(isinstance(d, np.dtype) and d.kind in "biuf" for d in X.dtypes):
             X = X.to_numpy(np.result_type(np.bool_, *X.dtypes))
         return X
+
+    def numbers(self, X: Any) -> NDArray[np.float64]:
+        """Return features as numbers; see `numbers_of`."""
+        return numbers_of(X)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return labels and probabilities of features ``X``, (n_samples, n_features), as (n_samples, 2)."""

@@ -43,6 +43,10 @@ class PlainPredictor:
         """
         return encoded_columns(table, self.parts)
 
+    def numbers(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return features as numbers, which they are."""
+        return X.astype(np.float64)
+
     def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """Return labels and probabilities of label 1 for features of shape (n_samples, n_features), side by side."""
         probabilities = self._trees(X)

@@ -43,6 +43,9 @@ class Predictor(Protocol):
         else `predict` takes.
         """
 
+    def numbers(self, X: Any) -> NDArray[np.float64]:
+        """Return features, as `predict` takes them, as numbers; what is no number is NaN."""
+
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return labels and probabilities of the last class, side by side, of shape (n_samples, 2).
 

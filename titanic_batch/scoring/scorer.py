@@ -15,6 +15,8 @@ from titanic_batch.scoring.predictor import Predictor
 
 SLICE_ROWS = 2**18  # bounds the memory of the features, however many rows a block has
 
+_DENSE_ROWS = 2**13  # that are counted at once where a sparse matrix is made a dense one for it
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -81,7 +83,14 @@ class Scorer:
         X = self.predictor.features(table)
         if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1]:
             X = list(X.T)
-        return self._distinct(X) if isinstance(X, list) else list(self.predictor.predict(X).T.copy())
+        if isinstance(X, list):
+            return self._distinct(X)
+        outputs = self.predictor.predict(X)
+        if self._tally is not None:
+            for start in range(0, len(outputs), _DENSE_ROWS):
+                rows = slice(start, start + _DENSE_ROWS)
+                self._tally.add(self.predictor.numbers(X[rows]), outputs[rows, 1])
+        return list(outputs.T.copy())
 
     def _count(self, X: NDArray[Any], outputs: NDArray[np.float64]) -> None:
         if self._tally is not None:
