@@ -54,13 +54,13 @@ def has_structure_of(pipeline: Pipeline, unfitted: Pipeline) -> bool:
     """
     if _parameters(pipeline, pipeline.steps[-1][0]) != _parameters(unfitted, unfitted.steps[-1][0]):
         return False
-    known = {type(part) for part in _parts(unfitted)} | _MADE_IN_A_FIT
+    known = {type(part) for part in parts_of(unfitted)} | _MADE_IN_A_FIT
     allowed = {name: {None, 0} | _values(unfitted, name) for name in ("n_jobs", "verbose")}
     return all(
         type(part) in known and all(_hashable(vars(part).get(name)) in values for name, values in allowed.items())
-        for part in _parts(pipeline)
+        for part in parts_of(pipeline)
         if isinstance(part, BaseEstimator)
-    ) and all(_are_columns_as_given(part) for part in _parts(pipeline) if isinstance(part, ColumnTransformer))
+    ) and all(_are_columns_as_given(part) for part in parts_of(pipeline) if isinstance(part, ColumnTransformer))
 
 
 def is_sound(pipeline: Pipeline) -> bool:
@@ -73,7 +73,7 @@ def is_sound(pipeline: Pipeline) -> bool:
     """
     return all(
         check(part)
-        for part in _parts(pipeline)
+        for part in parts_of(pipeline)
         for kind, (needed, check) in _CHECKS.items()
         if isinstance(part, kind) and needed in vars(part)
     )
@@ -246,7 +246,7 @@ def _are_columns_as_given(transformer: Any) -> bool:
     return given.keys() <= {"remainder"} or not hasattr(transformer, "transformers_")
 
 
-def _parts(root: Any) -> Iterator[Any]:
+def parts_of(root: Any) -> Iterator[Any]:
     """Yield the objects in a pipeline, at any depth, each once: its parameters and what it was fitted with."""
     todo, seen = [root], set()
     while todo:
