@@ -11,7 +11,8 @@ from typing import Any
 
 from titanic_batch.models import artifact
 from titanic_batch.models.artifact import MANIFEST, PROOF, SCHEMA
-from titanic_batch.models.audit import AuditError, audit
+from titanic_batch.models.audit import audit
+from titanic_batch.models.audit_errors import AuditError
 from titanic_batch.models.known_form import OtherFormError, plain_predictor
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.proof import Proof

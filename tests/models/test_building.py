@@ -96,13 +96,14 @@ def test_arrays_are_new_and_may_be_changed(model_file: Path) -> None:
 
 
 def test_an_object_without_setstate_gets_its_attributes() -> None:
-    key_type = {"__loader__": "TypeNode", "__class__": "str"}
+    key_type = {"__loader__": "TypeNode", "__module__": "builtins", "__class__": "str"}
     node: dict[str, Any] = {
         "__loader__": "ObjectNode",
         "__module__": "types",
         "__class__": "SimpleNamespace",
         "content": {
             "__loader__": "DictNode",
+            "__class__": "dict",
             "key_types": {"__loader__": "ListNode", "content": [key_type]},
             "content": {"a": {"__loader__": "JsonNode", "content": "[1]"}},
         },
@@ -118,7 +119,8 @@ def test_what_an_audit_would_refuse_is_not_built(node: dict[str, Any]) -> None:
 
 def test_each_key_has_a_type() -> None:
     text = {"__loader__": "JsonNode", "content": "1"}
-    node = {"__loader__": "DictNode", "key_types": {"__loader__": "ListNode", "content": []}, "content": {"a": text}}
+    key_types = {"__loader__": "ListNode", "content": []}
+    node = {"__loader__": "DictNode", "__class__": "dict", "key_types": key_types, "content": {"a": text}}
     with pytest.raises(ValueError, match="zip"):
         build(Archive(node, {}, ""))
 

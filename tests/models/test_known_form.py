@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import skops.io
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import Pipeline
 
 from tests.fuzz_models import saved
-from tests.model_files import manifest_of, members_of, sealed, with_forged_proof
+from tests.model_files import manifest_of, members_of, sealed, with_forged_proof, with_manifest
+from tests.some_pipelines import substitute
 from titanic_batch.errors import ModelError, UsageError
 from titanic_batch.models.artifact import PROOF, SCHEMA
 from titanic_batch.models.audit import audit
@@ -34,6 +36,7 @@ from titanic_batch.models.model import Model
 from titanic_batch.models.training_data import packaged_rows
 from titanic_batch.passenger.features import TRUSTED_TYPES
 from titanic_batch.passenger.fitting import PARAMETERS
+from titanic_batch.passenger.pipeline import build_pipeline
 
 # The attributes whose other values are harmless: they tell how trees were fitted, not how they predict.
 HARMLESS = {
@@ -209,16 +212,22 @@ def test_a_pickle_is_scored_by_scikit_learn(tmp_path: Path, small_model: Model, 
     assert scored(model) == scored(Model.load(model_file))
 
 
-def test_another_classifier_is_given_no_proof() -> None:
-    model = Model()
-    model.pipeline.steps[-1] = ("classifier", ExtraTreesClassifier(2, random_state=1))
-    assert PROOF not in members_of(model.fit(packaged_rows()).to_bytes())
+def test_another_classifier_is_given_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(seed: int = 1) -> Pipeline:
+        return Pipeline([*build_pipeline().steps[:-1], ("classifier", ExtraTreesClassifier(2, random_state=seed))])
+
+    substitute(monkeypatch, build)
+    assert PROOF not in members_of(Model().fit(packaged_rows()).to_bytes())
 
 
 def test_a_pipeline_of_other_features_is_scored_by_scikit_learn_or_refused(tmp_path: Path) -> None:
     model = Model(n_estimators=2)
     model.pipeline[0].transformers = model.pipeline[0].transformers[::-1]
-    content = with_forged_proof(model.fit(packaged_rows()).to_bytes())
+    model.fit(packaged_rows())
+    with pytest.raises(ModelError, match="what is loaded from the file is not as build_pipeline makes it"):
+        model.to_bytes()
+    members = members_of(with_manifest(skops.io.dumps(model.pipeline), model.manifest))
+    content = with_forged_proof(sealed(members | {PROOF: members_of(original())[PROOF]}, model.manifest))
     with pytest.raises(ModelError, match="is not one that titanic fit makes"):
         loaded_from(tmp_path / "model.skops", content)
 

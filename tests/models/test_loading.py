@@ -143,7 +143,7 @@ def test_a_sealed_file_that_cannot_be_built_is_refused(tmp_path: Path, model_fil
     ("content", "message"),
     [
         ({"a": 1}, "holds no fitted pipeline: make one with titanic fit"),
-        (LogisticRegression(), "types that are not ours to trust"),
+        (LogisticRegression(), "holds no fitted pipeline: make one with titanic fit"),
         (build_pipeline(), "holds no fitted pipeline: make one with titanic fit"),
     ],
     ids=["no pipeline", "no pipeline of ours", "not fitted"],

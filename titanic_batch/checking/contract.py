@@ -159,6 +159,11 @@ class Contract:
                 example[name] = 1 if minimum == BOUNDS[arrow_type][0] else minimum
         return example
 
+    def example_table(self) -> pa.Table:
+        """Return the `example` as a table with the contract's columns and types."""
+        example = self.example()
+        return pa.table({name: pa.array([example[name]]).cast(kind) for name, kind in self.types.items()})
+
     def _first(self, name: str) -> Any:
         """Return the least boolean, date or timestamp that a column's checks state, or a default, as JSON data."""
         given = [check.statistics.get("min_value") for check in self._schema.columns[name].checks]

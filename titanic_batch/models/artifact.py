@@ -128,8 +128,19 @@ def read_artifact(name: str, sha256: str | None = None) -> Artifact:
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and sha256.strip().lower() != digest:
         raise ModelError(f"the model {name} is not the pinned one: its SHA-256 is {digest}.")
+    return artifact_of(name, file_format, content)
+
+
+def artifact_of(name: str, file_format: ModelFormat, content: bytes) -> Artifact:
+    """Return the model file of a content.
+
+    Raises
+    ------
+    ModelError
+        It is damaged, no model, or of another version of the format.
+    """
     manifest, proof = _members(name, content) if file_format == "skops" else (None, None)
-    return Artifact(os.fspath(name), file_format, content, digest, manifest, proof)
+    return Artifact(os.fspath(name), file_format, content, hashlib.sha256(content).hexdigest(), manifest, proof)
 
 
 def source_date() -> datetime | None:

@@ -2,64 +2,57 @@
 
 That only trusted types are built is not enough, since their values may be anything: a tree may lead to a node that is
 not there, which scikit-learn follows without looking, and a zip of some kilobytes may unpack to gigabytes. So the
-archive is read here as the plain data that it is, zip, JSON and NumPy's ``.npy``, and may contain what our pipelines
-are made of and nothing else.
+archive is read here as the plain data that it is, zip, JSON and NumPy's ``.npy``, and may contain what scikit-learn's
+pipelines are made of and nothing else: no functions, and no references from one part to another.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
 import json
-import math
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from titanic_batch.models import node_checks
+from titanic_batch.models.archive_arrays import Arrays
 from titanic_batch.models.artifact import SCHEMA
+from titanic_batch.models.audit_errors import AuditError, UntrustedTypeError
+from titanic_batch.models.trusted_types import BUNCH, TREE, TREE_PREDICTOR, is_trusted
 from titanic_batch.models.zip_members import ZipError, ZipMembers
 
-TREE = "sklearn.tree._tree.Tree"
 _MAX_DEPTH = 100
 # Parsed JSON takes ten times and more the memory of its text where it is little but brackets, in two dozen bytes each.
 _BYTES_OF_A_NODE = 16
 _FEW_NODES = 10_000
 
-# The loaders of skops, and the types that each may build. ObjectNode and TreeNode build those that are trusted.
-_PLAIN_LOADERS: dict[str, frozenset[str]] = {
-    "DictNode": frozenset({"builtins.dict"}),
+_NUMBERS = frozenset(
+    f"numpy.{name}"
+    for name in ("bool", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+)
+# The loaders of skops, and the types that each may build. ObjectNode builds those that are trusted.
+_LOADERS: Mapping[str, frozenset[str]] = {
+    "DTypeNode": frozenset({"numpy.dtype"}),
+    "DictNode": frozenset({"builtins.dict", BUNCH}),
     "JsonNode": frozenset({"builtins.str"}),
     "ListNode": frozenset({"builtins.list"}),
-    "NdArrayNode": frozenset({"numpy.ndarray", "numpy.bool", "numpy.int64", "numpy.float64", "numpy.str_"}),
+    "LossNode": frozenset({"sklearn._loss._loss.CyExponentialLoss", "sklearn._loss._loss.CyHalfBinomialLoss"}),
+    "NdArrayNode": frozenset({"numpy.ndarray", "numpy.str_", *_NUMBERS}),
+    "PartialNode": frozenset({"functools.partial"}),
+    "RandomGeneratorNode": frozenset({"numpy.random._generator.Generator"}),
+    "RandomStateNode": frozenset({"numpy.random.mtrand.RandomState"}),
     "SliceNode": frozenset({"builtins.slice"}),
+    "TreeNode": frozenset({TREE}),
     "TupleNode": frozenset({"builtins.tuple"}),
-    "TypeNode": frozenset({"builtins.int", "builtins.str"}),
+    "TypeNode": frozenset({"builtins.bool", "builtins.float", "builtins.int", "builtins.str", *_NUMBERS}),
 }
-_ARRAY_KINDS = frozenset("biufU")
-# The start of a member: NumPy's own reader evaluates whatever stands there, and fails on some of it in ways of its own.
-_DTYPE = rb"'[<>|][biufcmMOSUV]\d{0,8}'"
-_NPY = re.compile(
-    rb"\x93NUMPY\x01\x00(?P<length>..)(?P<header>\{"
-    rb"'descr': (?P<dtype>" + _DTYPE + rb"|\[(?:\('\w{0,64}', " + _DTYPE + rb"\)(?:, |(?=\]))){1,64}\]), "
-    rb"'fortran_order': (?P<by_columns>True|False), "
-    rb"'shape': \((?P<shape>(?:\d{1,19}(?:,|(?:, \d{1,19}){1,8}))?)\), "
-    rb"\} *\n)",
-    re.DOTALL | re.ASCII,
-)
-_NODE_FIELDS = frozenset({"left_child", "right_child", "feature", "threshold"})
-
-
-class AuditError(Exception):
-    """The archive must not be built; the message says why, in a few words."""
-
-
-class UntrustedTypeError(AuditError):
-    """It would build a type that our pipelines don't contain."""
+# Objects without attributes, of classes that have none.
+_WITHOUT_ATTRIBUTES = "sklearn._loss.link."
+_IN_ARRAYS = frozenset({"JsonNode", "ListNode", "NdArrayNode"})
+# What an array of objects may hold besides plain data: the trees of gradient boosting.
+_OBJECTS_IN_ARRAYS = "sklearn.tree._classes.DecisionTreeRegressor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +95,7 @@ def audit(content: bytes, trusted: Collection[str]) -> Archive:
         packed = members.read(SCHEMA)
         if sum(map(packed.count, b"[{")) > len(packed) // _BYTES_OF_A_NODE + _FEW_NODES:
             raise AuditError("it has more nodes than their descriptions take")
-        schema, arrays = json.loads(packed), _Arrays(members)
+        schema, arrays = json.loads(packed), Arrays(members)
         _check_schema(schema, arrays, frozenset(trusted))
         return Archive(schema, arrays.known, hashlib.sha256(packed).hexdigest())
     except ZipError as error:
@@ -111,7 +104,7 @@ def audit(content: bytes, trusted: Collection[str]) -> Archive:
         raise AuditError(f"its data has another form, {type(error).__name__}") from None
 
 
-def _check_schema(schema: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
+def _check_schema(schema: Any, arrays: Arrays, trusted: frozenset[str]) -> None:
     if type(schema["protocol"]) is not int:
         raise AuditError("it names no protocol")
     # A node and its depth. Not recursive, since whoever made the file chose the depth.
@@ -124,123 +117,107 @@ def _check_schema(schema: Any, arrays: _Arrays, trusted: frozenset[str]) -> None
         todo += [(child, depth + 1) for child in _children(node)]
 
 
-def _check_node(node: Any, arrays: _Arrays, trusted: frozenset[str]) -> None:
+def _check_node(node: Any, arrays: Arrays, trusted: frozenset[str]) -> None:
     loader, name = node["__loader__"], f"{node['__module__']}.{node['__class__']}"
     if "__id__" in node:
         # skops would take a node with the id of an earlier one for that, whatever else it says.
         raise AuditError("it has references")
     if "." in node["__class__"]:
         # The same full name in another module: nothing is found there, or something else.
-        raise UntrustedTypeError(f"{loader} {name}")
-    if loader == "ObjectNode" and name in trusted - {TREE}:
-        if node["content"]["__loader__"] != "DictNode":
-            raise AuditError("attributes have no names")
-    elif loader == "TreeNode" and name == TREE and name in trusted:
-        _check_tree(node, arrays)
-    elif name not in _PLAIN_LOADERS.get(loader, ()):
-        raise UntrustedTypeError(f"{loader} {name}")
-    if loader == "NdArrayNode" and node["type"] != "json":
-        arrays.build(node)
+        raise UntrustedTypeError(loader, name)
+    if loader == "ObjectNode":
+        if name == TREE or not (name in trusted or is_trusted(name)):
+            raise UntrustedTypeError(loader, name)
+        _check_attributes(node, name)
+        if name == TREE_PREDICTOR:
+            node_checks.check_tree_predictor(node, arrays)
+    elif name not in _LOADERS.get(loader, ()):
+        raise UntrustedTypeError(loader, name)
+    elif check := _CHECKS.get(loader):
+        check(node, arrays)
+
+
+def _check_attributes(node: Any, name: str) -> None:
+    content = node["content"]
+    if content["__loader__"] == "JsonNode" and name.startswith(_WITHOUT_ATTRIBUTES):
+        has_names = json.loads(content["content"]) is None
+    else:
+        has_names = (content["__loader__"], content["__class__"]) == ("DictNode", "dict")
+    if not has_names:
+        raise AuditError("attributes have no names")
+
+
+def _check_array(node: Any, arrays: Arrays) -> None:
+    if node["type"] == "json":
+        _check_objects(node["content"])
+        if node["__class__"] != "ndarray":
+            raise AuditError("a number is no number")
+        return
+    arrays.build(node)
+    array = arrays.of(node)
+    if node["__class__"] != "ndarray" and (array.shape or array.dtype.type.__name__ != node["__class__"]):
+        raise AuditError("a number is no number")
+
+
+def _check_objects(items: Any) -> None:
+    """Check what is in an array of objects: plain data, in lists where it has more dimensions, or trees."""
+    todo = list(items)
+    while todo:
+        item = todo.pop()
+        if item["__loader__"] == "ListNode":
+            todo += item["content"]
+        elif item["__loader__"] == "ObjectNode":
+            if f"{item['__module__']}.{item['__class__']}" != _OBJECTS_IN_ARRAYS:
+                raise AuditError("an array holds objects")
+        elif item["__loader__"] not in _IN_ARRAYS:
+            raise AuditError("an array holds objects")
+
+
+def _check_type(node: Any, arrays: Arrays) -> None:
+    content = node["content"]
+    if content["__loader__"] != "NdArrayNode" or content["__class__"] != "ndarray":
+        raise AuditError("a type of numbers is none")
+    if content["type"] == "json" and content["content"]:
+        raise AuditError("a type of numbers is none")
+
+
+def _check_slice(node: Any, arrays: Arrays) -> None:
+    if not all(part is None or type(part) is int for part in node["content"].values()):
+        raise AuditError("a slice has other ends")
+
+
+_CHECKS: Mapping[str, Callable[[Any, Arrays], None]] = {
+    "DTypeNode": _check_type,
+    "LossNode": lambda node, arrays: node_checks.check_loss(node),
+    "NdArrayNode": _check_array,
+    "PartialNode": lambda node, arrays: node_checks.check_check(node),
+    "RandomGeneratorNode": node_checks.check_generator,
+    "RandomStateNode": node_checks.check_legacy_random_state,
+    "SliceNode": _check_slice,
+    "TreeNode": node_checks.check_tree,
+}
 
 
 def _children(node: Any) -> Iterator[Any]:
-    loader = node["__loader__"]
-    if loader == "ObjectNode":
-        yield node["content"]
-    elif loader == "TreeNode":
-        yield node["__reduce__"]["args"]
-        yield node["content"]
-    elif loader == "DictNode":
-        yield node["key_types"]
-        yield from node["content"].values()
-    elif loader in ("ListNode", "TupleNode"):
-        yield from node["content"]
-    elif loader == "NdArrayNode" and node["type"] == "json":
-        yield node["shape"]
-        yield from node["content"]
-
-
-class _Arrays:
-    """The arrays of a zip's members, each checked once."""
-
-    def __init__(self, members: ZipMembers) -> None:
-        self._members = members
-        self._built = 0
-        self.known: dict[str, NDArray[Any]] = {}
-
-    def of(self, node: Any) -> NDArray[Any]:
-        """Return the array in a member, which must be as long as its header says and contain no objects."""
-        if node["__loader__"] != "NdArrayNode" or node["type"] != "numpy":
-            raise AuditError("an array is of no known kind")
-        name = node["file"]
-        if name not in self.known:
-            self.known[name] = _array(self._members.read(name))
-        return self.known[name]
-
-    def build(self, node: Any) -> None:
-        """Count an array that a node is built from: however many nodes name it, each gets a copy."""
-        self._built += self.of(node).nbytes
-        if self._built > self._members.unpacked_bytes:
-            raise AuditError("it has arrays in several places")
-
-
-def _array(member: bytes) -> NDArray[Any]:
-    if not (found := _NPY.match(member)) or int.from_bytes(found["length"], "little") != len(found["header"]):
-        raise ValueError("an array has another header")
-    dtype, shape = _dtype(found["dtype"]), tuple(int(size) for size in found["shape"].split(b",") if size)
-    if math.prod(shape) * dtype.itemsize != len(member) - found.end() or 0 in shape or found["by_columns"] == b"True":
-        raise AuditError("an array is not as long as it says")
-    array: NDArray[Any] = np.frombuffer(member, dtype, offset=found.end()).reshape(shape)
-    return array
-
-
-@functools.lru_cache
-def _dtype(description: bytes) -> np.dtype[Any]:
-    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(description.decode("ascii")))
-    fields = [dtype] if dtype.fields is None else [field[0] for field in dtype.fields.values()]
-    if not all(field.kind in _ARRAY_KINDS and field.itemsize for field in fields):
-        raise AuditError("an array holds something else than numbers or text")
-    return dtype
-
-
-def _check_tree(node: Any, arrays: _Arrays) -> None:
-    """Check that every path through a tree ends in a leaf, tests features that exist, and returns probabilities."""
-    arguments, content = node["__reduce__"]["args"], node["content"]
-    if (arguments["__loader__"], content["__loader__"]) != ("TupleNode", "DictNode"):
-        raise AuditError("a tree has other parts")
-    n_features, n_classes, n_outputs = arguments["content"]
-    features, outputs = _integer(n_features), _integer(n_outputs)
-    state = content["content"]
-    parts = state["nodes"], state["values"], n_classes
-    if any(part["__class__"] != "ndarray" for part in parts):
-        raise AuditError("a tree has other parts")
-    nodes, values, classes = (arrays.of(part) for part in parts)
-    if outputs != 1 or classes.shape != (1,) or classes.dtype.kind != "i" or classes[0] < 2:
-        raise AuditError("a tree is no classifier of one output")
-    if nodes.ndim != 1 or nodes.dtype.names is None or not set(nodes.dtype.names) >= _NODE_FIELDS:
-        raise AuditError("a tree has no nodes")
-    count = len(nodes)
-    if _integer(state["node_count"]) != count or not 0 <= _integer(state["max_depth"]) < count:
-        raise AuditError("a tree is not as large as it says")
-    left, right, place = nodes["left_child"], nodes["right_child"], np.arange(count)
-    leaf = (left == -1) & (right == -1)
-    # Children come after their parent, so no path leads back.
-    inner = (place < left) & (left < count) & (place < right) & (right < count)
-    inner &= (nodes["feature"] >= 0) & (nodes["feature"] < features) & ~np.isnan(nodes["threshold"])
-    if not (leaf | inner).all():
-        raise AuditError("a tree leads out of its bounds")
-    # Where ways meet again, there may be more of them than can be counted.
-    if (np.bincount(np.concatenate([left[inner], right[inner]]), minlength=count)[1:] != 1).any():
-        raise AuditError("a tree has a node with no parent or two")
-    if values.dtype != np.float64 or values.shape != (count, 1, classes[0]):
-        raise AuditError("a tree has other values than its nodes")
-    if not ((values >= 0).all() and np.allclose(values.sum(axis=2), 1, rtol=0, atol=1e-6)):
-        raise AuditError("a tree gives no probabilities")
-
-
-def _integer(node: Any) -> int:
-    """Return the integer in a JsonNode."""
-    number = json.loads(node["content"])
-    if node["__loader__"] != "JsonNode" or type(number) is not int:
-        raise AuditError("a tree's sizes are no numbers")
-    return number
+    """Yield the nodes in a node but for those that its own check has looked at in full."""
+    match node["__loader__"]:
+        case "ObjectNode" | "DTypeNode" | "RandomStateNode":
+            yield node["content"]
+        case "TreeNode" | "LossNode":
+            yield node["__reduce__"]["args"]
+            yield node["content"]
+        case "DictNode":
+            yield node["key_types"]
+            yield from node["content"].values()
+        case "ListNode" | "TupleNode":
+            yield from node["content"]
+        case "NdArrayNode" if node["type"] == "json":
+            yield node["shape"]
+            yield from node["content"]
+        case "RandomGeneratorNode":
+            yield node["content"]["bit_generator"]
+            yield node["content"]["seed_seq"]
+        case "PartialNode":
+            yield node["content"]["args"]
+            yield node["content"]["kwds"]
+            yield node["content"]["namespace"]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from titanic_batch.models.audit import TREE, Archive
+from titanic_batch.models.audit import Archive
+from titanic_batch.models.trusted_types import TREE
 
 _MOST_ELEMENTS = 64  # of an array that are looked at; those of attributes are fewer
 
@@ -79,7 +80,7 @@ class _Description:
                 return [self.value(item) for item in node["content"]]
             case "TupleNode":
                 return tuple(self.value(item) for item in node["content"])
-            case "DictNode":
+            case "DictNode" if node["__class__"] == "dict":
                 key_types: Sequence[Callable[[str], Any]] = self.value(node["key_types"])
                 items = node["content"].items()
                 return {of(key): self.value(value) for of, (key, value) in zip(key_types, items, strict=True)}

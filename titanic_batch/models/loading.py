@@ -7,7 +7,8 @@ from importlib.metadata import version
 
 from titanic_batch.errors import ModelError
 from titanic_batch.models.artifact import Artifact
-from titanic_batch.models.audit import Archive, AuditError, UntrustedTypeError, audit
+from titanic_batch.models.audit import Archive, audit
+from titanic_batch.models.audit_errors import AuditError, UntrustedTypeError
 from titanic_batch.models.known_form import plain_predictor
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.proof import Proof

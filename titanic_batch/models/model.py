@@ -23,9 +23,9 @@ from titanic_batch.models.artifact import (
     SCHEMA,
     Artifact,
     ModelFormat,
+    artifact_of,
     loading,
     model_format,
-    portable_members,
     read_artifact,
     sealed,
 )
@@ -80,15 +80,15 @@ class Model:
 
         # As JSON writes them, and as the form of a file that is scored without scikit-learn has them.
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()}
-        self._begin(build_pipeline(seed, **plain))
+        self._begin(build_pipeline(seed, **plain), seed)
 
-    def _begin(self, pipeline: Pipeline | None) -> None:
+    def _begin(self, pipeline: Pipeline | None, seed: int | None = None) -> None:
         """Set what a model has before it is fitted or loaded."""
         self.source = "fitted"
         self.sha256: str | None = None
         self.caution: str | None = None
         self._info: Manifest | None = None
-        self._pipeline = pipeline
+        self._pipeline, self._seed = pipeline, seed
         self._file: Artifact | None = None
         self._plain: Predictor | None = None
 
@@ -196,8 +196,9 @@ class Model:
         except ValueError as error:
             # The rows are valid, so it is about the parameters.
             raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
-        require_same_features(pipeline[:-1], X)
-        self._info = replace(manifest_of(pipeline), fit=fit_record_of(pipeline, X, y))
+        if len(pipeline) > 1:
+            require_same_features(pipeline[:-1], X)
+        self._info = replace(manifest_of(pipeline, seed=self._seed), fit=fit_record_of(pipeline, X, y))
         return self
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
@@ -261,24 +262,29 @@ class Model:
         self._info = info if predictions is None else info.with_predictions(predictions)
 
     def to_bytes(self, file_format: ModelFormat = "skops") -> bytes:
-        """Return the content of a model file. Equal models fitted at the same time give equal bytes.
+        """Return the content of a model file, which can be loaded.
+
+        Equal models fitted at the same time give equal bytes.
 
         Raises
         ------
         ModelError
-            The model is not fitted.
+            The model is not fitted, or holds what can't be saved in this format; then the message names it.
         """
         self._check_fitted()
+        from titanic_batch.models.reading_back import archived, require_loadable
+
         if file_format == "skops":
-            import skops.io
+            members = archived(self.pipeline)
+            content = sealed(members | self._proof(members[SCHEMA]), self.manifest)
+        else:
+            import joblib
 
-            members = portable_members(skops.io.dumps(self.pipeline))
-            return sealed(members | self._proof(members[SCHEMA]), self.manifest)
-        import joblib
-
-        buffer = io.BytesIO()
-        joblib.dump(self.pipeline, buffer)
-        return buffer.getvalue()
+            buffer = io.BytesIO()
+            joblib.dump(self.pipeline, buffer)
+            content = buffer.getvalue()
+        require_loadable(artifact_of(f"fitted.{file_format}", file_format, content), self.pipeline)
+        return content
 
     def _proof(self, schema: bytes) -> dict[str, bytes]:
         """Return the member that proves an archive of this schema; none for a classifier whose form is not known."""
@@ -297,7 +303,7 @@ class Model:
         Raises
         ------
         ModelError
-            The model is not fitted.
+            The model is not fitted, or can't be saved in this format.
         OutputBusyError, OutputError, TransferError
             The file can't be written.
         UsageError
@@ -353,7 +359,7 @@ class Model:
             self._pipeline, fitted_by = unpickled(artifact)
             self._info = manifest_of(self._pipeline, fitted_by)
         else:
-            self._info, self._file = artifact.manifest, artifact
+            self._info, self._file, self._seed = artifact.manifest, artifact, artifact.manifest.seed
             self._plain = proven_predictor(artifact, audited(artifact, self._info), self._info)
             if self._plain is None:
                 _ = self.pipeline  # what can't be built is refused now
@@ -416,9 +422,9 @@ class Model:
 
     @property
     def seed(self) -> int:
-        """The seed of the classifier."""
-        known = None if self._info is None else self._info.seed
-        return int(self.pipeline[-1].random_state) if known is None else known
+        """The seed that the pipeline was built with; the default one if a pickle does not tell it."""
+        known = self._seed if self._info is None else self._info.seed
+        return DEFAULT_SEED if known is None else known
 
     def _check_fitted(self) -> None:
         _ = self.info

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import lzma
 import pickle
 import re
@@ -23,14 +22,16 @@ from sklearn.pipeline import Pipeline
 
 from titanic_batch.errors import ModelError, is_out_of_memory
 from titanic_batch.models.artifact import Artifact
-from titanic_batch.models.audit import Archive, AuditError
+from titanic_batch.models.audit import Archive
+from titanic_batch.models.audit_errors import AuditError
 from titanic_batch.models.building import build
 from titanic_batch.models.loading import is_of_another_minor_version, refusal, unsafe
 from titanic_batch.models.manifest import Manifest
-from titanic_batch.models.training_data import features_of, packaged_rows
+from titanic_batch.models.soundness import has_structure_of, is_sound
+from titanic_batch.models.training_data import sample_rows
 from titanic_batch.notebook.pipeline import build_pipeline
-
-_SAMPLE_ROWS = 20
+from titanic_batch.notebook.words import DEFAULT_SEED, LABELS
+from titanic_batch.scoring.pipelines import feature_names_of
 
 # What unpacking, unpickling and building raise where the bytes are no model.
 _CANNOT_BE_BUILT = (
@@ -127,33 +128,28 @@ def _fitted(artifact: Artifact, load: Callable[[], Any], fitted_by: str | None) 
 
 
 def _is_ours(pipeline: Pipeline, manifest: Manifest) -> bool:
-    """Return whether a pipeline prepares rows as ours does, and its trees fit the features that it makes.
+    """Return whether a pipeline is of the notebook's kind, and what is in it fits together.
 
     It predicts for some rows, after all has been checked that says how much memory and how many threads that takes.
     """
-    features, classifier = pipeline[:-1], pipeline[-1]
-    trees = classifier.estimators_
-    sample = features_of(packaged_rows().head(_SAMPLE_ROWS))
+    sample = sample_rows()
+    notebooks = build_pipeline(DEFAULT_SEED if manifest.seed is None else manifest.seed)
+    classifier = pipeline[-1]
     return (
-        _parameters(features) == _parameters(build_pipeline()[:-1].fit(sample))
-        and list(pipeline.feature_names_in_) == list(sample.columns)
-        and list(features.get_feature_names_out()) == manifest.features
-        and all(_has_two_classes(each) for each in (classifier, *trees))
-        and all(tree.tree_.n_features == len(manifest.features) and tree.tree_.max_n_classes == 2 for tree in trees)
-        and (classifier.n_jobs, classifier.verbose) == (None, 0)
-        and (classifier.n_estimators, classifier.random_state) == (len(trees), manifest.seed)
+        list(pipeline.feature_names_in_) == list(sample.columns)
+        and has_structure_of(pipeline, notebooks)
+        and is_sound(pipeline)
+        and sorted(classifier.classes_.tolist()) == sorted(LABELS)
         and _can_be_fitted_again(classifier)
+        and feature_names_of(pipeline) == list(manifest.features)
         and _predicts(pipeline, sample)
     )
 
 
-def _has_two_classes(classifier: Any) -> bool:
-    return bool(list(classifier.classes_) == [0, 1] and classifier.n_classes_ == 2 and classifier.n_outputs_ == 1)
-
-
 def _can_be_fitted_again(classifier: Any) -> bool:
     """Return whether scikit-learn accepts the parameters, with which a comparison fits the classifier again."""
-    classifier._validate_params()  # raises a ValueError, as each fit does
+    if isinstance(classifier, BaseEstimator):
+        classifier._validate_params()  # raises a ValueError, as each fit does
     return True
 
 
@@ -161,17 +157,7 @@ def _predicts(pipeline: Pipeline, sample: pd.DataFrame) -> bool:
     probabilities = pipeline.predict_proba(sample)
     return bool(
         probabilities.shape == (len(sample), 2)
+        and np.isfinite(probabilities).all()
         and np.allclose(probabilities.sum(axis=1), 1)
-        and set(pipeline.predict(sample)) <= {0, 1}
+        and set(pipeline.predict(sample).tolist()) <= set(LABELS)
     )
-
-
-def _parameters(features: Pipeline) -> str:
-    """Return the parameters of all transformers as JSON, both of those before the fit and of the fitted ones."""
-
-    def described(thing: Any) -> Any:
-        if not isinstance(thing, BaseEstimator):
-            return type(thing).__name__
-        return [type(thing).__name__, thing.get_params(deep=False), getattr(thing, "transformers_", None)]
-
-    return json.dumps(features, default=described, sort_keys=True)

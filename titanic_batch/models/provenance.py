@@ -6,12 +6,14 @@ import hashlib
 import importlib.metadata
 import platform
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.models.artifact import source_date
+from titanic_batch.models.json_data import plain
 from titanic_batch.models.manifest import FitRecord, Manifest, SchemaId, Training
 from titanic_batch.models.training_data import Labels
 from titanic_batch.notebook.features import CATEGORIES
@@ -25,13 +27,23 @@ from titanic_batch.version import __version__
 _LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
 
 
-def manifest_of(pipeline: Pipeline, fitted_by: str | None = None) -> Manifest:
+def manifest_of(pipeline: Pipeline, fitted_by: str | None = None, seed: int | None = None) -> Manifest:
     """Return the manifest of a fitted pipeline, without a record of its fit.
 
-    ``fitted_by`` is the version of scikit-learn that fitted it, by default the installed one.
+    Parameters
+    ----------
+    pipeline
+        The pipeline.
+    fitted_by
+        The version of scikit-learn that fitted it, by default the installed one.
+    seed
+        What it was built with, by default the classifier's ``random_state`` if that is a number.
     """
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     parameters = pipeline[-1].get_params()
+    random_state = parameters.get("random_state")
+    if seed is None and isinstance(random_state, int | np.integer):
+        seed = int(random_state)
     return Manifest(
         description=DESCRIPTION,
         package_version=__version__,
@@ -41,8 +53,8 @@ def manifest_of(pipeline: Pipeline, fitted_by: str | None = None) -> Manifest:
         features=feature_names_of(pipeline),
         categories=CATEGORIES,
         classifier=type(pipeline[-1]).__name__,
-        parameters={name: value for name, value in parameters.items() if name in PARAMETERS},
-        seed=parameters.get("random_state"),
+        parameters={name: _as_json(value) for name, value in parameters.items() if name in PARAMETERS},
+        seed=seed,
     )
 
 
@@ -72,3 +84,12 @@ def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: Labels) -> FitRecord:
         metrics={},
         reference=Reference.of(feature_names_of(pipeline), features, missing).to_json(),
     )
+
+
+def _as_json(value: Any) -> Any:
+    """Return a parameter as JSON data: in words where it is something else."""
+    try:
+        plain(value, "")
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+    return value

@@ -24,6 +24,8 @@ from titanic_batch.scoring.frames import frame_of
 Labels = NDArray[Any]
 """Labels as they stand in the notebook's column."""
 
+_SAMPLE_ROWS = 20
+
 
 def packaged_rows() -> pd.DataFrame:
     """Return the labelled rows in the folder of the notebook, as `frame_of_rows` does.
@@ -64,6 +66,13 @@ def frame_of_rows(tables: Iterable[pa.Table], contract: Contract) -> pd.DataFram
 def features_of(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the columns that the pipeline is fitted on: those of the contract but for its key."""
     return frame[CONTRACT.without_key]
+
+
+def sample_rows() -> pd.DataFrame:
+    """Return some rows without a label, to try a pipeline on: packaged ones, or else the contract's example."""
+    if file_in_folder(TRAINING_ROWS) is not None:
+        return features_of(packaged_rows().head(_SAMPLE_ROWS))
+    return features_of(frame_of(CONTRACT.example_table()))
 
 
 def split_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, Labels]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import pandas as pd
+from sklearn.base import BaseEstimator
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # HalvingRandomSearchCV asks for it
 from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, ParameterGrid
 
@@ -19,7 +20,6 @@ from titanic_batch.notebook.pipeline import build_pipeline
 from titanic_batch.notebook.words import DEFAULT_SEED, LABELS
 
 SEARCH_FOLDS = 5
-_STEP = "classifier__"
 _CANDIDATES_AT_ONCE = 12
 _MAX_NUMBER = 2**31 - 1  # the greatest integer of scikit-learn's trees on every machine
 _LABELS = {label if isinstance(label, str) else json.dumps(label): label for label in LABELS}  # by keys of JSON
@@ -117,14 +117,14 @@ def search_parameters(
     if NOTEBOOK_GRID is None:
         raise UsageError("there is no grid of the notebook to search.")
     grid = dict(NOTEBOOK_GRID) | {name: [value] for name, value in (fixed or {}).items()}
-    prefixed = {_STEP + name: values for name, values in grid.items()}
+    unfitted = build_pipeline(seed)
+    step = f"{unfitted.steps[-1][0]}__"
+    prefixed = {step + name: values for name, values in grid.items()}
     options = {"scoring": "accuracy", "cv": SEARCH_FOLDS, "n_jobs": jobs, "refit": False, "error_score": "raise"}
     if search == "halving":
-        found = HalvingRandomSearchCV(
-            build_pipeline(seed), prefixed, random_state=seed, min_resources="smallest", **options
-        )
+        found = HalvingRandomSearchCV(unfitted, prefixed, random_state=seed, min_resources="smallest", **options)
     else:
-        found = _WatchedGridSearch(build_pipeline(seed), prefixed, **options)
+        found = _WatchedGridSearch(unfitted, prefixed, **options)
         found.tried = tried
     with without_few_rows_warning():
         # Where most parameters are fixed, there may be fewer candidates than halving would draw.
@@ -133,7 +133,7 @@ def search_parameters(
             found.fit(X, y)
         except ValueError as error:
             raise UsageError(f"these parameters can't be fitted: {' '.join(str(error).split())}") from None
-    return {name.removeprefix(_STEP): value for name, value in found.best_params_.items()}
+    return {name.removeprefix(step): value for name, value in found.best_params_.items()}
 
 
 class _WatchedGridSearch(GridSearchCV):  # type: ignore[misc]  # untyped
@@ -173,7 +173,11 @@ def _check(text: str, parameters: Mapping[str, Any]) -> None:
                 f"--param {text}: it must be a weight from 0.001 to 1000 for the label {', '.join(_LABELS)} or each."
             )
     try:
-        build_pipeline(**parameters)[-1]._validate_params()
+        classifier = build_pipeline(**parameters)[-1]
+        if isinstance(classifier, BaseEstimator):
+            for part in (classifier, *classifier.get_params().values()):
+                if isinstance(part, BaseEstimator):
+                    part._validate_params()
     except ValueError as error:
         reason = str(error).partition(" must be ")[2] or "something else"
         raise UsageError(f"--param {text}: it must be {' '.join(reason.split())}") from None

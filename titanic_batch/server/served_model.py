@@ -101,9 +101,7 @@ class ServedModel:
         self._columns = PredictedColumns(CONTRACT, LABEL, ModelScores(scorer), provenance=model.provenance)
         self._schema = self._columns.schema([], "parquet")
         self._key = list(CONTRACT.types).index(CONTRACT.key)
-        row = CONTRACT.example()
-        example = pa.table({name: pa.array([row[name]]).cast(each) for name, each in CONTRACT.types.items()})
-        scorer.score(example)
+        scorer.score(CONTRACT.example_table())
 
     def score_body(self, media_type: str, body: bytes, limits: Limits) -> Outcome:
         """Check the rows of a CSV, Parquet or Arrow body, and score those that are accepted.
