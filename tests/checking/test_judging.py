@@ -351,7 +351,7 @@ def scorer() -> Scorer:
 def test_scores_are_those_of_the_valid_rows_alone(scorer: Scorer, rows: Kinds, jobs: int, block_bytes: int) -> None:
     def score(table: pa.Table) -> pa.Table:
         scores = scorer.score(table)
-        return pa.table({"key": table["PassengerId"], "label": scores.label, "probability": scores.probability})
+        return pa.table({"key": table["PassengerId"], "label": scores.code, "probability": scores.probability})
 
     _, accepted = expected(rows)
     alone = score(typed(accepted)).to_pylist() if accepted else []

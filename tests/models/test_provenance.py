@@ -30,7 +30,7 @@ def test_a_manifest_tells_what_the_pipeline_does(small_model: Model) -> None:
 def test_a_record_tells_what_it_was_fitted_on(small_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     frame = packaged_rows()
-    record = fit_record_of(small_model.pipeline, features_of(frame), frame["Survived"])
+    record = fit_record_of(small_model.pipeline, features_of(frame), frame["Survived"].to_numpy())
     assert record.fitted_at == "2001-09-09T01:46:40+00:00"
     assert record.training == small_model.info.fit_record.training
     assert record.training.rows == 891

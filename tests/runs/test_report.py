@@ -51,7 +51,7 @@ def test_the_report_holds_the_distribution_of_predictions(tmp_path: Path) -> Non
     source = write(tmp_path / "in.csv", [(str(key), str(size), "red") for key, size in enumerate(sizes)])
     report = score(Inputs([source], detailed=True), COLUMNS, str(tmp_path / "out.csv"))
     assert report.predictions is not None
-    assert report.predictions.labels == {0: 6, 1: 4}
+    assert report.predictions.labels == {"0": 6, "1": 4}
     assert report.predictions.bins == [2, 1, 2, 0, 0, 1, 0, 1, 0, 3]
     assert report.predictions.total == pytest.approx(sum(sizes) / 10)
     assert score(Inputs([source]), COLUMNS, str(tmp_path / "out.csv")).predictions is None

@@ -57,7 +57,7 @@ def check_same(table: pa.Table) -> None:
     features = []
     for predictor in both():
         scores = Scorer(predictor).score(table)
-        assert scores.label.tobytes() == expected[:, 0].astype(np.int8).tobytes()
+        assert scores.code.tobytes() == expected[:, 0].astype(np.int8).tobytes()
         assert scores.probability.tobytes() == expected[:, 1].tobytes()
         made = predictor.features(table.select(list(predictor.columns)))
         assert predictor.predict(np.column_stack(made)).tobytes() == expected.tobytes()
@@ -144,7 +144,7 @@ def test_tables_in_pieces_get_the_same_bits() -> None:
 def test_no_rows_have_no_scores() -> None:
     for predictor in both():
         scores = Scorer(predictor).score(many(3).slice(0, 0))
-        assert (scores.label.dtype.str, scores.label.shape) == ("|i1", (0,))
+        assert (scores.code.dtype.str, scores.code.shape) == ("|i1", (0,))
         assert (scores.probability.dtype.str, scores.probability.shape) == ("<f8", (0,))
     empty = plain_of(fitted()).predict(np.empty((0, 7)))
     assert empty.shape == (0, 2)
@@ -205,7 +205,7 @@ def test_ties_are_labelled_as_the_classifier_labels_them() -> None:
         assert (probabilities[0] == 0.5) == (ones == 20)
         for predictor in (plain_of(pipeline), PipelinePredictor(pipeline)):
             scores = Scorer(predictor).score(pa.Table.from_pandas(frame.astype({"Cabin": "string"})))
-            assert scores.label.tolist() == pipeline.predict(frame).tolist() == [int(ones > 20)] * 3
+            assert scores.code.tolist() == pipeline.predict(frame).tolist() == [int(ones > 20)] * 3
             assert scores.probability.tolist() == probabilities.tolist()
 
 
@@ -234,7 +234,7 @@ def test_single_rows_of_plain_values_get_the_same_scores() -> None:
         assert found[-1] == [rows.score([row])[0] for row in values]
     expected = Scorer(PipelinePredictor(fitted())).score(table)
     assert found[0] == found[1]
-    assert [row.label for row in found[0]] == expected.label.tolist()
+    assert [row.code for row in found[0]] == expected.code.tolist()
     assert [row.probability for row in found[0]] == expected.probability.tolist()
 
 
@@ -245,7 +245,7 @@ def test_threads_share_a_plain_scorer() -> None:
         parts = list(pool.map(lambda start: scorer.score(table.slice(start, 40)), range(0, 4_000, 40)))
     expected = Scorer(PipelinePredictor(fitted())).score(table)
     assert np.concatenate([part.probability for part in parts]).tobytes() == expected.probability.tobytes()
-    assert np.concatenate([part.label for part in parts]).tobytes() == expected.label.tobytes()
+    assert np.concatenate([part.code for part in parts]).tobytes() == expected.code.tobytes()
 
 
 def test_both_measure_the_same_drift(tmp_path: Path, passengers: pd.DataFrame) -> None:

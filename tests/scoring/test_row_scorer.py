@@ -28,7 +28,7 @@ def test_plain_values_get_the_scores_of_the_table(name: str, pipeline_named: Cal
     assert rows.can_score
     for start, stop in ((0, 1), (1, 3), (3, 1_000), (0, 1_000)):
         found = rows.score(values_of(table.slice(start, stop - start)))
-        assert [row.label for row in found] == expected.label[start:stop].tolist()
+        assert [row.code for row in found] == expected.code[start:stop].tolist()
         assert [row.probability for row in found] == expected.probability[start:stop].tolist()
     assert [row.text for row in found] == pa.array(expected.probability).cast(pa.string()).to_pylist()
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,16 +41,14 @@ def expected(pipeline: Pipeline, table: pa.Table, name: str) -> Scores:
 
 
 def check_same(found: Scores, wanted: Scores) -> None:
-    assert found.label.dtype == np.int8
+    assert found.code.dtype == np.int8
     assert found.probability.dtype == np.float64
-    assert found.label.tobytes() == wanted.label.tobytes()
+    assert found.code.tobytes() == wanted.code.tobytes()
     assert found.probability.tobytes() == np.ascontiguousarray(wanted.probability).tobytes()
 
 
 def joined(scores: list[Scores]) -> Scores:
-    return Scores(
-        np.concatenate([part.label for part in scores]), np.concatenate([part.probability for part in scores])
-    )
+    return Scores(np.concatenate([part.code for part in scores]), np.concatenate([part.probability for part in scores]))
 
 
 # The same bits
@@ -61,7 +60,7 @@ def test_scores_are_those_of_the_pipeline(
 ) -> None:
     pipeline = pipeline_named(name)
     wanted = expected(pipeline, table, name)
-    assert set(np.unique(wanted.label)) == {0, 1}
+    assert set(np.unique(wanted.code)) == {0, 1}
     check_same(Scorer(PipelinePredictor(pipeline)).score(table), wanted)
     scorer = Scorer(PipelinePredictor(pipeline))
     cuts = [0, 1, 2, 2, 700, 701, 2_900, 3_000]
@@ -81,7 +80,7 @@ def test_scores_of_linear_models_are_the_same_but_for_rounding(
         scorer.score(table),
         joined([scorer.score(table.slice(start, 100)) for start in range(0, 3_000, 100)]),
     ):
-        np.testing.assert_array_equal(found.label, wanted.label)
+        np.testing.assert_array_equal(found.code, wanted.code)
         np.testing.assert_allclose(found.probability, wanted.probability, rtol=0, atol=1e-12)
 
 
@@ -101,7 +100,7 @@ def test_any_cut_and_any_order_give_the_same_bits(
     found = joined(
         [scorer.score(shuffled.slice(start, end - start)) for start, end in zip([0, *cuts], [*cuts, 200], strict=True)]
     )
-    check_same(found, Scores(wanted.label[order], wanted.probability[order]))
+    check_same(found, Scores(wanted.code[order], wanted.probability[order]))
 
 
 def test_scoring_in_slices_gives_the_same_bits(
@@ -126,9 +125,9 @@ def test_no_rows_have_no_scores(pipeline_named: Callable[[str], Pipeline], table
     scorer = Scorer(PipelinePredictor(pipeline_named(name)))
     for _ in range(2):
         found = scorer.score(table.slice(0, 0))
-        assert found.label.dtype == np.int8
+        assert found.code.dtype == np.int8
         assert found.probability.dtype == np.float64
-        assert found.label.shape == found.probability.shape == (0,)
+        assert found.code.shape == found.probability.shape == (0,)
         scorer.score(table)
 
 
@@ -189,14 +188,17 @@ def test_pipeline_and_table_are_left_as_they_were(pipeline_named: Callable[[str]
     assert list(tree[-1].feature_names_in_) == NUMBERS
 
 
-def test_probability_is_that_of_the_last_class(table: pa.Table) -> None:
-    """Whatever integers the two classes are, and also where one of them is hardly there."""
+@pytest.mark.parametrize("classes", [(0, 1), (1, 2), (-1, 1), (False, True), ("no", "yes"), (1.0, 2.0)], ids=str)
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("model", [DecisionTreeClassifier, RandomForestClassifier])
+def test_probability_is_that_of_the_event(table: pa.Table, classes: Any, place: int, model: Any) -> None:
+    """Whatever the two classes are, and also where one of them is hardly there."""
     frame = frame_of(table, "tree")
-    for low, high in ((0, 1), (1, 2), (-1, 1)):
-        labels = np.where(np.arange(len(frame)) % 50 == 0, high, low)
-        pipeline = make_pipeline(DecisionTreeClassifier(max_depth=3, random_state=1)).fit(frame, labels)
-        found = Scorer(PipelinePredictor(pipeline)).score(table)
-        check_same(found, Scores(pipeline.predict(frame).astype(np.int8), pipeline.predict_proba(frame)[:, 1]))
+    labels = np.array(classes)[(np.arange(len(frame)) % 50 == 0).astype(int)]
+    pipeline = make_pipeline(model(max_depth=3, random_state=1)).fit(frame, labels)
+    found = Scorer(PipelinePredictor(pipeline, classes[place])).score(table)
+    codes = (pipeline.predict(frame) == classes[place]).astype(np.int8)
+    check_same(found, Scores(codes, pipeline.predict_proba(frame)[:, place]))
 
 
 def test_ties_are_labelled_as_the_forest_labels_them() -> None:

@@ -12,10 +12,10 @@ from titanic_batch.cli.endings import recorded, say_outcome, say_outcome_of_item
 from titanic_batch.cli.imports import import_checks
 from titanic_batch.cli.options import LogFormat, ModelOption, inputs_argument, model_digest, named, takes_run_options
 from titanic_batch.errors import UsageError
-from titanic_batch.notebook.words import LABEL
+from titanic_batch.notebook.words import LABEL, LABELS
 from titanic_batch.runs.options import DATA, REPORT_FILES, RunOptions
 
-HELP = f"""Write a prediction for every row: its key, {LABEL} (0 or 1) and the probability.
+HELP = f"""Write a prediction for every row: its key, {LABEL} ({LABELS[0]} or {LABELS[1]}) and the probability.
 
 Rows that break the contract are set aside with their reasons, in OUTPUT.rejects.csv. Where there are more of them
 than --max-rejects, no predictions are written and the exit code is 65.

@@ -28,12 +28,15 @@ from titanic_batch.models.evaluation import (
     LOWER_IS_BETTER,
     METRICS,
     QUICK_METRICS,
+    Codes,
     Estimate,
     Evaluation,
-    Labels,
     Probabilities,
     calibration_slope,
 )
+from titanic_batch.models.training_data import Labels
+from titanic_batch.notebook.labels import EVENT_PLACE, codes_of
+from titanic_batch.notebook.words import LABELS
 
 FOLDS = 10
 REPEATS = 5
@@ -61,9 +64,9 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class CrossValidation:
-    """The folds of a cross-validation, one repeat after the other, with the labels ``y`` of all rows."""
+    """The folds of a cross-validation, one repeat after the other, with the codes ``y`` of the labels of all rows."""
 
-    y: Labels
+    y: Codes
     folds: Sequence[Fold]
 
     @property
@@ -79,8 +82,8 @@ class CrossValidation:
         """Return the means over the folds."""
         return Evaluation(len(self.y), {name: _mean(self.values(name)) for name in metrics})
 
-    def pooled(self) -> tuple[Labels, Probabilities]:
-        """Return the labels and probabilities of all folds, concatenated; each row as often as there are repeats."""
+    def pooled(self) -> tuple[Codes, Probabilities]:
+        """Return the codes and probabilities of all folds, concatenated; each row as often as there are repeats."""
         return (
             np.concatenate([self.y[fold.rows] for fold in self.folds]),
             np.concatenate([fold.probabilities for fold in self.folds]),
@@ -189,7 +192,7 @@ def cross_validate(
     X
         Of shape (n_samples, n_columns).
     y
-        Labels of shape (n_samples,), 0 or 1.
+        Labels of shape (n_samples,).
     seed
         Seed of the folds, which are stratified and shuffled.
     jobs
@@ -211,12 +214,12 @@ def cross_validate(
         for place, split in enumerate(splits)
     )
     with without_few_rows_warning():
-        return CrossValidation(y, Parallel(n_jobs=jobs)(calls))
+        return CrossValidation(codes_of(y), Parallel(n_jobs=jobs)(calls))
 
 
 def check_count(y: Labels) -> None:
     """Raise `DataError` where there are too few rows with a label to cross-validate."""
-    if min(np.count_nonzero(y == label) for label in (0, 1)) < FOLDS:
+    if min(np.count_nonzero(y == label) for label in LABELS) < FOLDS:
         raise DataError(f"cross-validation needs at least {FOLDS} rows with each label: add some.")
 
 
@@ -262,7 +265,7 @@ def _fold(
             n_repeats=_SHUFFLES,
             random_state=importance_seed,
         ).importances
-    return Fold(test, fitted.predict_proba(held_out)[:, 1], importances)
+    return Fold(test, fitted.predict_proba(held_out)[:, EVENT_PLACE], importances)
 
 
 def _standard_error(values: NDArray[np.float64]) -> float:

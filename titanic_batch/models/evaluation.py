@@ -22,10 +22,11 @@ from sklearn.metrics import (
 CONFIDENCE = 0.95
 
 Probabilities = NDArray[np.float64]
-Labels = NDArray[np.integer[Any]]
+Codes = NDArray[np.integer[Any]]
+"""1 for the event, and 0 for the other label."""
 
-# Each takes labels, and the probabilities of label 1.
-METRICS: dict[str, Callable[[Labels, Probabilities], float]] = {
+# Each takes codes of labels, and probabilities of the event.
+METRICS: dict[str, Callable[[Codes, Probabilities], float]] = {
     "accuracy": lambda y, p: accuracy_score(y, p > 0.5),
     "balanced_accuracy": lambda y, p: balanced_accuracy_score(y, p > 0.5),
     "roc_auc": roc_auc_score,
@@ -62,13 +63,13 @@ class Evaluation:
         return {"rows": self.rows, **{name: asdict(estimate) for name, estimate in self.metrics.items()}}
 
 
-def evaluate(y: Labels, probabilities: Probabilities) -> Evaluation:
-    """Return how good the probabilities of label 1 are; there is at least one row.
+def evaluate(y: Codes, probabilities: Probabilities) -> Evaluation:
+    """Return how good the probabilities of the event are; there is at least one row.
 
     Parameters
     ----------
     y
-        Labels of shape (n_samples,), 0 or 1.
+        Codes of labels, of shape (n_samples,).
     probabilities
         Of shape (n_samples,).
     """
@@ -84,7 +85,7 @@ def evaluate(y: Labels, probabilities: Probabilities) -> Evaluation:
     )
 
 
-def calibration_slope(y: Labels, probabilities: Probabilities) -> float:
+def calibration_slope(y: Codes, probabilities: Probabilities) -> float:
     """Return the factor by which log-odds must be multiplied to fit the labels: 1 where they are right.
 
     It is greater where they are too timid, and less where they are too bold: the slope of the labels' logistic

@@ -12,7 +12,8 @@ from sklearn.model_selection import KFold, cross_val_score, train_test_split
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.models.cross_validation import FOLDS, CrossValidation, RepeatedFolds
-from titanic_batch.models.evaluation import Evaluation, Labels
+from titanic_batch.models.evaluation import Evaluation
+from titanic_batch.models.training_data import Labels
 from titanic_batch.notebook.fitting import GROUPS, NOTEBOOK_HELD_OUT, NOTEBOOK_PARAMETERS
 from titanic_batch.notebook.pipeline import build_pipeline
 

@@ -19,7 +19,9 @@ from titanic_batch.models.described import DescribedArray, DescribedObject, Desc
 from titanic_batch.models.json_data import Check, JsonDataError, either, members, nullable, number, one_of, whole
 from titanic_batch.models.manifest import Manifest
 from titanic_batch.notebook.features import FEATURES
+from titanic_batch.notebook.labels import CLASSES, EVENT_PLACE
 from titanic_batch.notebook.schema import CONTRACT
+from titanic_batch.notebook.words import LABELS
 from titanic_batch.scoring.encoders import Bins, Categories, Encoder
 from titanic_batch.scoring.plain import PlainPredictor
 from titanic_batch.scoring.predictor import parts_of
@@ -47,7 +49,7 @@ _NODE_TYPE = np.dtype(
 
 def _class_weights(value: Any, where: str) -> None:
     """Check that a value is weights by class. scikit-learn takes those of classes that there are not, too."""
-    if not isinstance(value, dict) or not all(type(label) is int for label in value):
+    if not isinstance(value, dict) or not all(type(label) is type(LABELS[0]) for label in value):
         raise JsonDataError(where, "is no weights of classes")
     for weight in value.values():
         number(0)(weight, where)
@@ -106,7 +108,7 @@ def plain_predictor(archive: Archive, manifest: Manifest) -> PlainPredictor:
         trees = _trees(described(archive, but=_OF_SOME_VERSIONS), manifest)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise OtherFormError(str(error)) from None
-    return PlainPredictor(CONTRACT.without_key, FEATURES, trees)
+    return PlainPredictor(CONTRACT.without_key, FEATURES, trees, EVENT_PLACE)
 
 
 def _trees(pipeline: Any, manifest: Manifest) -> TreeEnsemble:
@@ -129,7 +131,7 @@ def _trees(pipeline: Any, manifest: Manifest) -> TreeEnsemble:
         "estimator": tree, "estimator_": tree, "estimator_params": _GIVEN_TO_TREES,
         "n_estimators": len(classifiers), "random_state": manifest.seed, "monotonic_cst": None,
         "n_jobs": None, "oob_score": False, "verbose": 0, "warm_start": False,
-        "classes_": DescribedArray("numpy.ndarray", "<i8", (2,), [0, 1]), "n_classes_": 2,
+        "classes_": DescribedArray("numpy.ndarray", CLASSES.dtype.str, (2,), CLASSES.tolist()), "n_classes_": 2,
     }  # fmt: skip
     steps = [("features", _columns(version)), ("classifier", _object(_CLASSIFIER, ensemble, version))]
     others = {"transform_input": None, "memory": None, "verbose": False}

@@ -34,8 +34,9 @@ from titanic_batch.models.manifest import Manifest
 from titanic_batch.models.proof import Proof
 from titanic_batch.models.scores import ModelScores
 from titanic_batch.notebook.folder import REFERENCE_FILE, TRAINING_ROWS, file_in_folder
+from titanic_batch.notebook.labels import EVENT_PLACE, codes_of
 from titanic_batch.notebook.schema import CONTRACT
-from titanic_batch.notebook.words import DEFAULT_SEED, LABEL, ROWS
+from titanic_batch.notebook.words import DEFAULT_SEED, LABEL, LABELS, ROWS
 from titanic_batch.scoring.drift import Reference
 from titanic_batch.scoring.predictor import Predictor
 from titanic_batch.scoring.scorer import Scorer
@@ -137,7 +138,7 @@ class Model:
             return self._plain
         from titanic_batch.scoring.pipelines import PipelinePredictor
 
-        return PipelinePredictor(self.pipeline)
+        return PipelinePredictor(self.pipeline, LABELS[1])
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -172,18 +173,20 @@ class Model:
         Raises
         ------
         DataError
-            There are no rows, or all have the same label.
+            There are no rows, all have the same label, or one has another than the two.
         UsageError
             The parameters can't be combined, or not with so few rows.
         """
         from titanic_batch.models.cross_validation import without_few_rows_warning
         from titanic_batch.models.provenance import fit_record_of, manifest_of
-        from titanic_batch.models.training_data import features_of
+        from titanic_batch.models.training_data import split_label
         from titanic_batch.scoring.shortcuts import require_same_features
 
-        X, y = features_of(frame), frame[LABEL]
-        if y.nunique() < 2:
-            raise DataError(f"a model needs rows of both kinds, with {LABEL} 0 and with 1: add some.")
+        X, y = split_label(frame)
+        if len(set(y.tolist())) < 2:
+            raise DataError(
+                f"a model needs rows of both kinds, with {LABEL} {LABELS[0]} and with {LABELS[1]}: add some."
+            )
         pipeline = self.pipeline
         # Nothing is left of a file that it was loaded from.
         self.source, self.sha256, self.caution, self._plain, self._file = "fitted", None, None, None, None
@@ -198,7 +201,7 @@ class Model:
         return self
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
-        """Return the likelier label of each row, 0 or 1, of shape (n_samples,).
+        """Return the likelier label of each row, as in the column that was fitted on, of shape (n_samples,).
 
         Raises
         ------
@@ -210,7 +213,7 @@ class Model:
         return labels
 
     def predict_proba(self, frame: pd.DataFrame) -> NDArray[Any]:
-        """Return the probabilities of labels 0 and 1, ``float64`` of shape (n_samples, 2).
+        """Return the probabilities of both labels, ``float64`` of shape (n_samples, 2); those of the event come last.
 
         Raises
         ------
@@ -219,7 +222,7 @@ class Model:
         """
         self._check_fitted()
         probabilities: NDArray[Any] = self.pipeline.predict_proba(frame)
-        return probabilities
+        return probabilities if EVENT_PLACE == 1 else probabilities[:, ::-1]
 
     def evaluate(self, frame: pd.DataFrame) -> Evaluation:
         """Return how good the model is on labelled rows that it has not seen.
@@ -235,7 +238,7 @@ class Model:
             raise DataError("there are no rows to evaluate the model on: add some.")
         from titanic_batch.models.evaluation import evaluate
 
-        return evaluate(frame[LABEL].to_numpy(), self.predict_proba(frame)[:, 1])
+        return evaluate(codes_of(frame[LABEL]), self.predict_proba(frame)[:, 1])
 
     def record(self, name: str, evaluation: Evaluation, predictions: Sequence[int] | None = None) -> None:
         """Add an evaluation to the manifest.
@@ -285,7 +288,7 @@ class Model:
         if type(classifier) is not RandomForestClassifier:
             return {}
         structure = hashlib.sha256(schema).hexdigest()
-        proof = Proof.of(structure, classifier.n_features_in_, lambda X: classifier.predict_proba(X)[:, 1])
+        proof = Proof.of(structure, classifier.n_features_in_, lambda X: classifier.predict_proba(X)[:, EVENT_PLACE])
         return {PROOF: proof.to_bytes()}
 
     def save(self, path: str | os.PathLike[str]) -> None:

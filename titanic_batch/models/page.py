@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import estimator_html_repr
 
 from titanic_batch.models.cross_validation import FOLDS, CrossValidation, compare
-from titanic_batch.models.evaluation import METRICS, Estimate, Labels, Probabilities
+from titanic_batch.models.evaluation import METRICS, Codes, Estimate, Probabilities
 from titanic_batch.models.full_evaluation import FullEvaluation
 from titanic_batch.models.model import Model
 from titanic_batch.models.plots import HEIGHT, WIDTH, Bar, BarPlot, Histogram, LinePlot, Series
@@ -81,12 +81,12 @@ def page_of(model: Model, full: FullEvaluation, sha256: str) -> str:
     )
 
 
-def _roc(name: str, style: str, y: Labels, probabilities: Probabilities) -> Series:
+def _roc(name: str, style: str, y: Codes, probabilities: Probabilities) -> Series:
     false_positives, true_positives, _ = roc_curve(y, probabilities)
     return Series(name, style, false_positives.tolist(), true_positives.tolist())
 
 
-def _calibration(name: str, style: str, y: Labels, probabilities: Probabilities) -> Series:
+def _calibration(name: str, style: str, y: Codes, probabilities: Probabilities) -> Series:
     share, predicted = calibration_curve(y, probabilities, n_bins=10, strategy="quantile")
     return Series(name, style, predicted.tolist(), share.tolist())
 

@@ -7,15 +7,17 @@ import importlib.metadata
 import platform
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from titanic_batch.models.artifact import source_date
 from titanic_batch.models.manifest import FitRecord, Manifest, SchemaId, Training
+from titanic_batch.models.training_data import Labels
 from titanic_batch.notebook.features import CATEGORIES
 from titanic_batch.notebook.fitting import PARAMETERS
 from titanic_batch.notebook.schema import CONTRACT
-from titanic_batch.notebook.words import DESCRIPTION, LABEL
+from titanic_batch.notebook.words import DESCRIPTION, LABEL, LABELS
 from titanic_batch.scoring.drift import Reference
 from titanic_batch.version import __version__
 
@@ -43,7 +45,7 @@ def manifest_of(pipeline: Pipeline, fitted_by: str | None = None) -> Manifest:
     )
 
 
-def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[int]) -> FitRecord:
+def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: Labels) -> FitRecord:
     """Return what is known of a fit that ended just now, without any evaluation.
 
     Parameters
@@ -62,7 +64,7 @@ def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[int]) -> Fit
         training=Training(
             rows=len(X),
             columns=[*X.columns, LABEL],
-            labels={str(value): int(count) for value, count in y.value_counts().sort_index().items()},
+            labels={str(label): int(np.count_nonzero(y == label)) for label in LABELS},
             digest=hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest(),
         ),
         metrics={},

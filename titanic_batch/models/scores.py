@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from titanic_batch.notebook.labels import written_labels
 from titanic_batch.reading.columns import arrow_numbers
 from titanic_batch.scoring.drift import Drift
 from titanic_batch.scoring.scorer import Scorer
@@ -16,12 +17,12 @@ class ModelScores:
         self._scorer = scorer
 
     def __call__(self, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
-        """Return the labels (int8) and probabilities (float64) of ``rows``, in their order.
+        """Return the labels, as they are written, and probabilities (float64) of ``rows``, in their order.
 
         ``rows`` must have at least the columns of the contract but for its key, with the contract's types.
         """
         scored = self._scorer.score(rows)
-        return arrow_numbers(scored.label), arrow_numbers(scored.probability)
+        return written_labels(scored.code), arrow_numbers(scored.probability)
 
     @property
     def measures_drift(self) -> bool:

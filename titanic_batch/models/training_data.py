@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.checking.judging import Judge
 from titanic_batch.errors import DataError, NotebookError
-from titanic_batch.models.evaluation import Labels
 from titanic_batch.notebook.folder import TRAINING_ROWS, file_in_folder
+from titanic_batch.notebook.labels import codes_of
 from titanic_batch.notebook.schema import CONTRACT, LABELLED_CONTRACT
-from titanic_batch.notebook.words import LABEL, ROWS
+from titanic_batch.notebook.words import LABEL, LABELS, ROWS
 from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
 from titanic_batch.scoring.frames import frame_of
+
+Labels = NDArray[Any]
+"""Labels as they stand in the notebook's column."""
 
 
 def packaged_rows() -> pd.DataFrame:
@@ -61,5 +67,15 @@ def features_of(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def split_label(frame: pd.DataFrame) -> tuple[pd.DataFrame, Labels]:
-    """Return the columns that the pipeline is fitted on, and the labels, of shape (n_samples,)."""
-    return features_of(frame), frame[LABEL].to_numpy()
+    """Return the columns that the pipeline is fitted on, and the labels as they are, of shape (n_samples,).
+
+    Raises
+    ------
+    DataError
+        There is another label than the two.
+    """
+    try:
+        codes = codes_of(frame[LABEL])
+    except ValueError:
+        raise DataError(f"{LABEL} must be {LABELS[0]} or {LABELS[1]} in all rows.") from None
+    return features_of(frame), np.array(LABELS).take(codes)

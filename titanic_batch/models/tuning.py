@@ -13,16 +13,16 @@ from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, Paramet
 
 from titanic_batch.errors import UsageError
 from titanic_batch.models.cross_validation import check_count, without_few_rows_warning
-from titanic_batch.models.evaluation import Labels
+from titanic_batch.models.training_data import Labels
 from titanic_batch.notebook.fitting import NOTEBOOK_GRID, PARAMETERS
 from titanic_batch.notebook.pipeline import build_pipeline
-from titanic_batch.notebook.words import DEFAULT_SEED
+from titanic_batch.notebook.words import DEFAULT_SEED, LABELS
 
 SEARCH_FOLDS = 5
 _STEP = "classifier__"
 _CANDIDATES_AT_ONCE = 12
 _MAX_NUMBER = 2**31 - 1  # the greatest integer of scikit-learn's trees on every machine
-_LABELS = {"0": 0, "1": 1}
+_LABELS = {label if isinstance(label, str) else json.dumps(label): label for label in LABELS}  # by keys of JSON
 _WEIGHTS = (0.001, 1000)  # scikit-learn draws as many rows for a tree as their sum, which must fit into memory
 
 Search = Literal["grid", "halving"]
@@ -93,7 +93,7 @@ def search_parameters(
     X
         Of shape (n_samples, n_columns).
     y
-        Labels of shape (n_samples,), 0 or 1.
+        Labels of shape (n_samples,).
     seed
         Seed of the classifier; the folds are not shuffled.
     jobs
@@ -169,7 +169,9 @@ def _check(text: str, parameters: Mapping[str, Any]) -> None:
         if isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:
             raise UsageError(f"--param {text}: it must be a number, and none over {_MAX_NUMBER}.")
         if isinstance(value, dict) and not (value and all(map(_is_weight, value.keys(), value.values()))):
-            raise UsageError(f"--param {text}: it must be a weight from 0.001 to 1000 for the label 0, 1 or each.")
+            raise UsageError(
+                f"--param {text}: it must be a weight from 0.001 to 1000 for the label {', '.join(_LABELS)} or each."
+            )
     try:
         build_pipeline(**parameters)[-1]._validate_params()
     except ValueError as error:

@@ -56,6 +56,8 @@ def _is_pair(value: Any) -> bool:
 def _are_labels(value: Any) -> bool:
     if not isinstance(value, list | tuple) or len(value) != 2 or value[0] == value[1]:
         return False
+    if type(value[0]) is float and not all(type(each) is float and each.is_integer() for each in value):
+        return False  # scikit-learn takes others for numbers to regress on
     return type(value[0]) is type(value[1]) and type(value[0]) in (bool, int, float, str)
 
 

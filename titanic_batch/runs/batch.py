@@ -16,6 +16,7 @@ import pyarrow as pa
 from titanic_batch.checking.contract import Contract
 from titanic_batch.checking.judging import Judge, JudgedBlock, types_to_read
 from titanic_batch.errors import DataError, InputError, is_out_of_memory
+from titanic_batch.notebook.words import PROBABILITY
 from titanic_batch.reading.files import read_error
 from titanic_batch.reading.formats import Format
 from titanic_batch.reading.input_table import InputTable
@@ -23,7 +24,7 @@ from titanic_batch.reading.opening import open_table
 from titanic_batch.reading.sources import Source
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.runs.report import Distribution, RunReport
-from titanic_batch.writing.predictions import PROBABILITY, PredictedColumns
+from titanic_batch.writing.predictions import PredictedColumns
 from titanic_batch.writing.publishing import Publication
 from titanic_batch.writing.rejects import RejectsFile
 from titanic_batch.writing.tables import TableWriter

@@ -254,14 +254,14 @@ class RunRecord:
 
     def _predictions(self) -> dict[str, Any] | None:
         distributions = [report.predictions for report in self.reports if report.predictions is not None]
-        labels: Counter[int] = Counter()
+        labels: Counter[str] = Counter()
         for distribution in distributions:
             labels.update(distribution.labels)
         if not (total := labels.total()):
             return None
         bins = [sum(counts) for counts in zip(*(each.bins for each in distributions), strict=True)]
         return {
-            "labels": {str(label): count for label, count in sorted(labels.items())},
+            "labels": dict(sorted(labels.items())),
             "mean_probability": sum(each.total for each in distributions) / total,
             "probability": [
                 {"from": place / len(bins), "to": (place + 1) / len(bins), "rows": rows}

@@ -53,14 +53,15 @@ class InputFile:
 class Distribution:
     """The distribution of predictions: rows by label, the sum of probabilities, and rows by tenth of probability."""
 
-    labels: dict[int, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
     total: float = 0
     bins: list[int] = field(default_factory=lambda: [0] * PROBABILITY_BINS)
 
     def count(self, labels: pa.ChunkedArray, probabilities: pa.ChunkedArray) -> None:
         """Add the predictions of a block."""
         for found in pc.value_counts(labels).to_pylist():
-            self.labels[found["values"]] = self.labels.get(found["values"], 0) + found["counts"]
+            label = str(found["values"])
+            self.labels[label] = self.labels.get(label, 0) + found["counts"]
         values = probabilities.to_numpy()
         self.total += float(values.sum())
         counts = probability_counts(values).tolist()

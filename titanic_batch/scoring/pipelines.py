@@ -25,16 +25,20 @@ class PipelinePredictor:
     Parameters
     ----------
     pipeline
-        Fitted on a frame with column names, with two integers as its classes. It is kept, and must not change.
+        Fitted on a frame with column names. It is kept, and must not change.
+    event
+        The class whose code is 1, and whose probability is predicted; any other has code 0.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, event: object = 1) -> None:
         self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
         steps: Pipeline | None = pipeline[:-1] if len(pipeline) > 1 else None
         self._steps = steps
         self.parts = parts_of_pipeline(steps)
         self._features = FeatureColumns(steps) if steps is not None else frame_of
         self._classifier = copy.copy(pipeline[-1])
+        self._event = event
+        self._place = self._classifier.classes_.tolist().index(event)
         if hasattr(self._classifier, "n_jobs"):
             # With several threads, trees would be summed in the order in which they finish.
             self._classifier.n_jobs = 1
@@ -54,14 +58,14 @@ class PipelinePredictor:
         return X
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return labels and probabilities of features ``X``, (n_samples, n_features), as (n_samples, 2)."""
+        """Return codes and probabilities of features ``X``, (n_samples, n_features), as (n_samples, 2)."""
         if self._forest is not None and isinstance(X, np.ndarray):
             probabilities = self._forest(X)
             # As ``predict`` of the classifier does.
-            labels = self._classifier.classes_.take(np.argmax(probabilities, axis=1))
+            codes = np.argmax(probabilities, axis=1) == self._place
         else:
             if isinstance(X, np.ndarray) and hasattr(self._classifier, "feature_names_in_"):
                 X = pd.DataFrame(X, columns=self._classifier.feature_names_in_)  # it warns if names are missing
             probabilities = self._classifier.predict_proba(X)
-            labels = self._classifier.predict(X)
-        return np.column_stack([labels.astype(np.float64), probabilities[:, -1]])
+            codes = self._classifier.predict(X) == self._event
+        return np.column_stack([codes, probabilities[:, self._place]])

@@ -24,14 +24,19 @@ class PlainPredictor:
     steps
         How features are made of them, in the order of the features.
     trees
-        Give the probabilities of labels 0 and 1.
+        Give the probabilities of both classes.
+    event
+        The place of the class whose code is 1, and whose probability is predicted.
     """
 
-    def __init__(self, columns: Sequence[str], steps: Sequence[FeatureStep], trees: TreeEnsemble) -> None:
+    def __init__(
+        self, columns: Sequence[str], steps: Sequence[FeatureStep], trees: TreeEnsemble, event: int = 1
+    ) -> None:
         self.columns = tuple(columns)
         self.parts = parts_of(steps)
         self.feature_names = [name for name, _ in self.parts]
         self._trees = trees
+        self._event = event
 
     def features(self, table: pa.Table) -> list[NDArray[Any]]:
         """Return the features of rows, each of shape (n_samples,).
@@ -44,7 +49,8 @@ class PlainPredictor:
         return encoded_columns(table, self.parts)
 
     def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return labels and probabilities of label 1 for features of shape (n_samples, n_features), side by side."""
+        """Return codes and probabilities for features of shape (n_samples, n_features), side by side."""
         probabilities = self._trees(X)
-        # As ``predict`` of the classifier, whose classes are 0 and 1.
-        return np.column_stack([np.argmax(probabilities, axis=1), probabilities[:, -1]])
+        # The first of the likeliest classes, as ``predict`` of the classifier.
+        codes = np.argmax(probabilities, axis=1) == self._event
+        return np.column_stack([codes, probabilities[:, self._event]])

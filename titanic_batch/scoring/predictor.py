@@ -44,7 +44,7 @@ class Predictor(Protocol):
         """
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return labels and probabilities of the last class, side by side, of shape (n_samples, 2).
+        """Return codes of labels, 0 or 1, and probabilities of code 1, side by side, of shape (n_samples, 2).
 
         Parameters
         ----------

@@ -18,9 +18,9 @@ KNOWN_ROWS = 2**16  # about 20 MB
 
 @dataclass(frozen=True, slots=True)
 class RowScore:
-    """The scores of a row. ``text`` is the probability as Arrow writes it to a CSV."""
+    """The code of a row's label, and its probability. ``text`` is that as Arrow writes it to a CSV."""
 
-    label: int
+    code: int
     probability: float
     text: str
 
@@ -72,8 +72,8 @@ class RowScorer:
         both = self._scorer.predictor.predict(np.array(keys))
         texts = arrow_numbers(both[:, 1]).cast(pa.string()).to_pylist()
         scores = {
-            key: RowScore(int(label), probability, text)
-            for key, (label, probability), text in zip(keys, both.tolist(), texts, strict=True)
+            key: RowScore(int(code), probability, text)
+            for key, (code, probability), text in zip(keys, both.tolist(), texts, strict=True)
         }
         with self._lock:
             if len(self._known) + len(scores) > KNOWN_ROWS:

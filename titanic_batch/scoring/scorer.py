@@ -18,9 +18,9 @@ SLICE_ROWS = 2**18  # bounds the memory of the features, however many rows a blo
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Predicted labels, ``int8``, and probabilities of the last class, ``float64``, both of shape (n_samples,)."""
+    """Codes of predicted labels, ``int8``, and probabilities of code 1, ``float64``, both of shape (n_samples,)."""
 
-    label: NDArray[np.int8]
+    code: NDArray[np.int8]
     probability: NDArray[np.float64]
 
 
@@ -69,11 +69,11 @@ class Scorer:
         """
         starts = range(0, table.num_rows, SLICE_ROWS)
         parts = [self._score_slice(table.slice(start, SLICE_ROWS)) for start in starts] or [[np.empty(0)] * 2]
-        labels, probabilities = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-        return Scores(labels.astype(np.int8), probabilities)
+        codes, probabilities = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        return Scores(codes.astype(np.int8), probabilities)
 
     def _score_slice(self, table: pa.Table) -> list[NDArray[np.float64]]:
-        """Return labels and probabilities."""
+        """Return codes and probabilities."""
         table = table.select(list(self.predictor.columns))
         if self._tally is not None:
             for name, column in zip(table.column_names, table.columns, strict=True):

@@ -10,10 +10,9 @@ from werkzeug.routing import Map
 
 from titanic_batch.checking.contract import Contract
 from titanic_batch.notebook.schema import CONTRACT, LABELLED_CONTRACT
-from titanic_batch.notebook.words import LABEL
+from titanic_batch.notebook.words import LABEL, LABELS, PROBABILITY
 from titanic_batch.server.media import ARROW, CSV, HTML, JSON, JSON_LINES, MULTIPART, PARQUET, PROBLEM, TEXT, Limits
 from titanic_batch.version import __version__
-from titanic_batch.writing.predictions import PROBABILITY
 
 Schema = dict[str, Any]
 
@@ -82,7 +81,7 @@ _ROWS = _array(_ref("Row")) | {"uniqueItems": True}
 _PREDICTION = _object(
     {
         CONTRACT.key: {"type": "integer", "format": "int64"},
-        LABEL: {"enum": [0, 1]},
+        LABEL: {"enum": list(LABELS)},
         PROBABILITY: {"type": "number", "minimum": 0, "maximum": 1},
     },
     additionalProperties=False,

@@ -12,8 +12,9 @@ import pyarrow as pa
 from titanic_batch.checking.judging import Judge, JudgedBlock
 from titanic_batch.models.model import Model
 from titanic_batch.models.scores import ModelScores
+from titanic_batch.notebook.labels import written_labels
 from titanic_batch.notebook.schema import CONTRACT
-from titanic_batch.notebook.words import LABEL
+from titanic_batch.notebook.words import LABEL, LABELS, PROBABILITY
 from titanic_batch.reading.columns import arrow_numbers
 from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.row_scorer import RowScore, RowScorer
@@ -23,9 +24,13 @@ from titanic_batch.server.json_rows import JsonRows
 from titanic_batch.server.media import CSV, JSON, JSON_LINES, Limits
 from titanic_batch.server.responses import PIECE_ROWS, encode_json, encode_records, encode_table
 from titanic_batch.server.small_bodies import MAX_BYTES, Row, SmallBodies
-from titanic_batch.writing.predictions import PROBABILITY, PredictedColumns
+from titanic_batch.writing.predictions import PredictedColumns
 
 _HEADER = f"{CONTRACT.key},{LABEL},{PROBABILITY}\n".encode()
+_LABEL_TEXTS = [
+    b"".join(encode_table(pa.table({"": written_labels(np.array([code], np.int8))}), CSV)).decode()[3:-1]
+    for code in (0, 1)
+]
 _SMALL_BODIES = SmallBodies(CONTRACT)
 _NO_TEXTS = [pa.array([], pa.string()).dictionary_encode()] * 2
 
@@ -44,7 +49,7 @@ class Predictions:
         """Yield the predictions as dictionaries by column name, some at a time."""
         if isinstance(self._predictions, list):
             yield [
-                {CONTRACT.key: key, LABEL: score.label, PROBABILITY: score.probability}
+                {CONTRACT.key: key, LABEL: LABELS[score.code], PROBABILITY: score.probability}
                 for key, score in self._predictions
             ]
         else:
@@ -59,7 +64,7 @@ class Predictions:
             for records in self.records():
                 yield b"".join(encode_json(record) + b"\n" for record in records)
         elif media_type == CSV and isinstance(self._predictions, list):
-            lines = [f"{key},{score.label},{score.text}\n" for key, score in self._predictions]
+            lines = [f"{key},{_LABEL_TEXTS[score.code]},{score.text}\n" for key, score in self._predictions]
             yield (_HEADER if header else b"") + "".join(lines).encode()
         else:
             table = self._predictions

@@ -10,6 +10,8 @@ import pyarrow as pa
 from titanic_batch.checking.contract import Contract
 from titanic_batch.checking.key_text import KEY_TEXT
 from titanic_batch.errors import UsageError
+from titanic_batch.notebook.labels import LABEL_TYPE
+from titanic_batch.notebook.words import PROBABILITY
 from titanic_batch.reading.column_text import as_text, is_plain
 from titanic_batch.reading.columns import is_text
 from titanic_batch.reading.formats import Format
@@ -17,10 +19,8 @@ from titanic_batch.reading.input_table import InputTable
 from titanic_batch.scoring.drift import Drift
 from titanic_batch.writing.tables import is_writable
 
-PROBABILITY = "Probability"
-
 ScoreRows = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
-"""Function that takes accepted rows and returns their labels (int8) and probabilities (float64)."""
+"""Function that takes accepted rows and returns their labels (`LABEL_TYPE`) and probabilities (float64)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class PredictedColumns:
             else:
                 keeps_type = is_plain(arrow_type)
             fields.append((name, arrow_type if keeps_type else pa.string()))
-        fields += [(self.label, pa.int8()), (PROBABILITY, pa.float64())]
+        fields += [(self.label, LABEL_TYPE), (PROBABILITY, pa.float64())]
         return pa.schema(fields, metadata=dict(self.provenance))
 
     def of(self, rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -86,10 +86,10 @@ form.addEventListener("submit", async (event) => {
   const prediction = await response.json();
   const [label, probability] = Object.entries(prediction).filter(([name]) => name !== form.dataset.key);
   const percent = (100 * probability[1]).toFixed(1);
-  const { positive, negative, measure } = answer.dataset;
+  const { positive, negative, event, measure } = answer.dataset;
   const meterLabel = measure[0].toUpperCase() + measure.slice(1);
   answer.append(
-    element("p", `${label[1] ? positive : negative}: ${measure} ${percent} %`, { class: "verdict" }),
+    element("p", `${label[1] === JSON.parse(event) ? positive : negative}: ${measure} ${percent} %`, { class: "verdict" }),
     element("meter", `${percent} %`, { min: 0, max: 1, value: probability[1], "aria-label": meterLabel }),
   );
 });
