@@ -105,6 +105,13 @@ def test_all_that_is_wrong_is_named_at_once(package: Package) -> None:
             "schema.py fails in line 48: ZeroDivisionError: division",
         ),
         ("words.py", r'^LABEL = "Survived"', 'LABEL = "Sex"', "schema.CONTRACT has the label Sex"),
+        (
+            "fitting.py",
+            r"^GROUPS = .*?\n",
+            'GROUPS = ("PassengerId", "Deck")\n',
+            "names PassengerId, Deck, no column",
+        ),
+        ("features.py", r'\("Cabin",\)', '("Deck",)', "features.FEATURES names Deck, no column"),
         ("fitting.py", r'"criterion",\n', "", "fitting.NOTEBOOK_GRID names criterion, not in PARAMETERS"),
     ],
 )
@@ -112,7 +119,7 @@ def test_names_that_contradict_each_other_are_told(
     package: Package, file: str, pattern: str, replacement: str, expected: str
 ) -> None:
     package.edit(file, pattern, replacement)
-    arguments = ("fit", "-o", "m.skops") if file == "fitting.py" else ("score", TEST, "-o", "out.csv")
+    arguments = ("fit", "-o", "m.skops") if file != "schema.py" else ("score", TEST, "-o", "out.csv")
     assert expected in fault(package.run(*arguments, code=78))
     assert sorted(path.name for path in package.top.iterdir()) == ["titanic_batch"]
 
@@ -198,3 +205,11 @@ def test_labels_are_written_as_they_stand_in_the_column(package: Package, negati
     ]:  # the same classes in the same order, so the same trees
         assert after["Probability"].equals(before["Probability"])
         assert [label == positive for label in labels] == [label == 1 for label in before["Survived"].to_pylist()]
+
+
+def test_a_pipeline_that_gives_no_probabilities_is_refused(package: Package) -> None:
+    package.edit("pipeline.py", "RandomForestClassifier", "RandomForestRegressor")
+    assert package.run("fit", "-o", "m.skops", code=78).stderr == (
+        "titanic: pipeline.build_pipeline must return a scikit-learn Pipeline whose last step is a classifier with "
+        "predict_proba: numbers to regress on can't be predicted.\n"
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from titanic_batch import passenger as notebook
-from titanic_batch.errors import NotebookError
+from titanic_batch.errors import NotebookError, is_out_of_memory
 
 TRAINING_ROWS = "train.csv"
 REFERENCE_FILE = "reference.skops"
@@ -185,6 +185,8 @@ def _names_in(part: str) -> tuple[dict[str, Any], list[str]]:
     try:
         module = importlib.import_module(f"{notebook.__name__}.{part}")
     except Exception as error:  # whatever the folder's own code raises, its author wants to know it beside the rest
+        if is_out_of_memory(error):
+            raise
         return {}, [f"{part}.py fails in line {_line_of(error)}: {type(error).__name__}: {_first_line(error)}"]
     given = vars(module)
     faults = [f"{part}.py has no {name}, {about.what}" for name, about in names.items()
@@ -219,7 +221,26 @@ def _faults_between(part: str, found: Mapping[str, Any]) -> list[str]:
             for name in ("NOTEBOOK_PARAMETERS", "NOTEBOOK_GRID")
             if (unknown := [each for each in found[name] or () if each not in parameters])
         ]
-    return []
+    return _faults_of_columns() if part == "pipeline" else []
+
+
+def _faults_of_columns() -> list[str]:
+    """Return which names list columns that rows don't have."""
+    (schema, of_schema), (fitting, of_fitting), (features, of_features) = map(
+        _names_in, ("schema", "fitting", "features")
+    )
+    if of_schema or of_fitting or of_features:
+        return []
+    listed = {
+        "fitting.GROUPS": fitting["GROUPS"],
+        "features.FEATURES": [name for step in features["FEATURES"] for name in step.columns],
+    }
+    columns = schema["CONTRACT"].without_key
+    return [
+        f"{name} names {', '.join(unknown)}, no column of CONTRACT that may be a feature"
+        for name, names in listed.items()
+        if (unknown := [each for each in names if each not in columns])
+    ]
 
 
 def _faults_of_contracts(contract: Any, labelled: Any, words: Mapping[str, Any]) -> list[str]:
