@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import keyword
+import os
 import re
 import runpy
+import shutil
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -231,6 +233,8 @@ def require_name(name: str) -> None:
         raise NewPackageError(
             f"{name} is the name of a module of Python, of a library, or of this package: take another."
         )
+    if shutil.which(name.replace("_", "-"), path=os.defpath):
+        raise NewPackageError(f"{name} is a command of the system: take another name.")
 
 
 def require_folder(folder: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_model_is_not_taken_along_and_caches_are_not(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ["Penguins", "2birds", "sea-birds", "_birds", "sea__birds", "birds_", "class", "''", "json", "skops", "sklearn",
-     "flask", "scikit_learn", "titanic", "b" * 31],
+     "flask", "scikit_learn", "titanic", "test", "b" * 31],
 )  # fmt: skip
 def test_a_name_that_can_not_be_taken_is_refused(name: str) -> None:
     with pytest.raises(NewPackageError, match=re.escape(name)):
@@ -194,6 +194,10 @@ def test_the_script_writes_the_package(tmp_path: Path, texts: Mapping[str, str])
     assert written == set(texts)
     assert os.access(output / ".ci" / "run", os.X_OK)
     assert not os.access(output / "README.md", os.X_OK)
+    linted = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", output], capture_output=True, text=True, check=False
+    )
+    assert linted.returncode == 0, linted.stdout
 
 
 class Installed:

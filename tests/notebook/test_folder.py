@@ -132,12 +132,12 @@ def test_fit_saves_a_model_that_score_takes_and_writes_a_page(run: Run, train_cs
     assert run("score", train_csv, "-o", "predictions.csv", "-m", "model.skops", "--max-psi", "0.25").exit_code == 0
 
 
-def test_what_the_image_is_made_of_is_there() -> None:
+def test_what_the_image_is_made_of_is_there(train_csv: Path) -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
-    packaged = re.findall(r"titanic_batch/\S+\.csv", dockerfile)
+    packaged = {ROOT / name for name in re.findall(r"titanic_batch/\S+\.csv", dockerfile)}
     let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     assert copied
-    assert packaged
+    assert packaged == {ROOT / train_csv.relative_to(train_csv.parents[2])}
     for name in [*" ".join(copied).split(), *packaged, *let_in]:
         assert (ROOT / name).exists(), name
