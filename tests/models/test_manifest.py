@@ -104,6 +104,19 @@ def at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return spoil
 
 
+def ranges(**changes: Any) -> dict[str, Any]:
+    """Return how a feature of the 891 rows may be counted in ranges."""
+    return {"lowest": 0.5, "edges": [1, 2.5], "counts": [400, 480], "missing": 11} | changes
+
+
+def test_features_may_be_counted_in_ranges(data: dict[str, Any]) -> None:
+    data["reference"]["features"]["Age"] = ranges()
+    assert Manifest.from_json(data).to_json() == data
+    del data["reference"]["features"]["Age"]["missing"]
+    data["reference"]["features"]["Age"]["counts"] = [400, 491]
+    assert Manifest.from_json(data).to_json() == data
+
+
 @pytest.mark.parametrize(
     ("spoil", "where"),
     [
@@ -143,7 +156,7 @@ def at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (at("metrics", {"holdout": EVALUATION | {"roc_auc": {"value": 0.5}}}), "metrics.roc_auc.low"),
         (at("metrics", {"holdout": EVALUATION | {"log_loss": ESTIMATE | {"low": 10**400}}}), "metrics.log_loss.low"),
         (at("reference.rows", 0), "reference.rows"),
-        (at("reference.features", {}), "reference.features"),
+        (at("reference.features", []), "reference.features"),
         (at("reference.features.Age.counts", [0] * 8), "reference.features"),
         (at("reference.features.Age.counts", [2**62] * 8), "reference.features.counts"),
         (at("reference.features.Age.counts", [True] * 8), "reference.features.counts"),
@@ -152,6 +165,20 @@ def at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (at("reference.features.Age.values", [0] * 8), "reference.features"),
         (at("reference.features.Age.values", list("01234567")), "reference.features.values"),
         (at("reference.features.Other", {"values": [1], "counts": [891]}), "reference.features"),
+        (at("reference.features.Age", {"edges": [1, 2], "counts": [400, 491]}), "reference.features.lowest"),
+        (at("reference.features.Age", ranges(lowest="0")), "reference.features.lowest"),
+        (at("reference.features.Age", ranges(lowest=1.5)), "reference.features"),
+        (at("reference.features.Age", ranges(edges=[])), "reference.features.edges"),
+        (at("reference.features.Age", ranges(edges=[2, 1])), "reference.features"),
+        (at("reference.features.Age", ranges(edges=[1, 1])), "reference.features"),
+        (at("reference.features.Age", ranges(edges=[1, 2, 3])), "reference.features"),
+        (at("reference.features.Age", ranges(edges=[1, math.nan])), "manifest"),
+        (at("reference.features.Age", ranges(counts=[400, 400, 91])), "reference.features"),
+        (at("reference.features.Age", ranges(counts=[400, 490])), "reference.features"),
+        (at("reference.features.Age", ranges(counts=[400, -1])), "reference.features.counts"),
+        (at("reference.features.Age", ranges(missing=1)), "reference.features"),
+        (at("reference.features.Age", ranges(missing=None)), "reference.features.missing"),
+        (at("reference.features.Age.missing", 1), "reference.features"),
         (at("reference.missing", {"Age": -1}), "reference.missing"),
         (at("reference.missing", {"Age": 2}), "reference.missing"),
         (at("reference.missing", {"Age": False}), "reference.missing"),
@@ -210,6 +237,7 @@ def test_odd_values_at_any_place_are_refused_or_do_no_harm(data: dict[str, Any],
     """They are put at each place of a manifest in turn; ``...`` stands for nothing at all."""
     data["metrics"] = {"cross_validation": EVALUATION}
     data["reference"]["predictions"] = [1] * 10
+    data["reference"]["features"]["Age"] = ranges()
     taken = 0
     for *outer, last in (path for path in places(data) if path):
         for value in ODD:

@@ -15,17 +15,23 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.pipeline import Pipeline
 from typer.testing import Result
 
 from tests.model_files import with_manifest
+from tests.passengers import many
+from tests.scoring.pipelines import CLOSE, EXACT, frame_of, labels_of
 from titanic_batch.errors import ModelError
 from titanic_batch.models.artifact import read_artifact
 from titanic_batch.models.model import Model
+from titanic_batch.models.provenance import fit_record_of, manifest_of
 from titanic_batch.models.training_data import features_of
 from titanic_batch.runs.fit import FitOptions, fit
 from titanic_batch.runs.options import RunOptions
 from titanic_batch.scoring import distinct
 from titanic_batch.scoring.drift import (
+    MAX_FEATURES,
     PREDICTIONS,
     PROBABILITY_BINS,
     Drift,
@@ -73,18 +79,27 @@ def reference(rows: int = 1000) -> Reference:
 def test_the_training_rows_are_counted(model: Model, passengers: pd.DataFrame) -> None:
     reference = Reference.from_json(model.manifest["reference"])
     assert reference.rows == 891
-    values, counts = reference.features["SibSp"]
+    cells = reference.features["SibSp"]
+    assert (cells.lowest, cells.missing) == (None, 0)
     expected = passengers["SibSp"].value_counts().sort_index()
-    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == expected.to_dict()
+    assert dict(zip(cells.points.tolist(), cells.counts.tolist(), strict=True)) == expected.to_dict()
     assert reference.missing["Age"] == passengers["Age"].isna().mean()
     assert reference.predictions is not None
     assert reference.predictions.sum() == 891
     assert json.loads(json.dumps(reference.to_json())) == model.manifest["reference"]
 
 
-def test_a_feature_of_too_many_values_is_left_out() -> None:
+def test_a_feature_of_many_values_is_counted_in_ranges() -> None:
     X = np.column_stack([np.arange(1000), np.arange(1000) % 2])
-    assert list(Reference.of(NAMES, X, {}).features) == ["b"]
+    assert Reference.of(NAMES, X, {"a": 0.0}).to_json() == {
+        "rows": 1000,
+        "features": {
+            "a": {"lowest": 0, "edges": list(range(99, 1000, 100)), "counts": [100] * 10},
+            "b": {"values": [0, 1], "counts": [500, 500]},
+        },
+        "missing": {"a": 0.0},
+        "predictions": None,
+    }
 
 
 def test_psi_is_the_sum_over_all_cells() -> None:
@@ -132,6 +147,127 @@ def test_samples_of_the_training_rows_hardly_ever_raise_an_alarm(
         assert drift is not None
         alarms += bool(drift.passing(0))
     assert alarms <= 3, "one in a thousand runs is meant: more than 3 of 300 happen once in 5,000 such tests"
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
+    "continuous": lambda draws, rows: draws.normal(size=rows),
+    "rounded": lambda draws, rows: np.round(17 * draws.normal(size=rows)),
+    "mostly zero": lambda draws, rows: np.where(draws.random(rows) < 0.6, 0, draws.lognormal(size=rows)),
+    "missing at times": lambda draws, rows: np.where(draws.random(rows) < 0.1, np.nan, draws.normal(size=rows)),
+    "hardly ever missing": lambda draws, rows: np.where(draws.random(rows) < 0.01, np.nan, draws.normal(size=rows)),
+}
+
+
+def drift_from(trained: NDArray[np.float64], scored: NDArray[np.float64]) -> Drift:
+    """Compare rows of one feature."""
+    tally = Tally(Reference.of(["a"], trained[:, None], {}), ["a"])
+    tally.add(scored[:, None], np.full(len(scored), 0.5))
+    drift = tally.take_drift()
+    assert drift is not None
+    return drift
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("trained", "scored"), [(30, 1000), (100, 20), (100, 1000), (333, 333), (1000, 100)])
+def test_rows_of_the_same_distribution_hardly_ever_raise_an_alarm(kind: str, trained: int, scored: int) -> None:
+    draws, of_kind = np.random.default_rng(trained + scored), KINDS[kind]
+    alarms = sum(bool(drift_from(of_kind(draws, trained), of_kind(draws, scored)).passing(0)) for _ in range(500))
+    assert alarms <= 5, "with a chance of 2 in 1,000 for each, more than 5 of 500 happen once in 1,700 such tests"
+
+
+@pytest.mark.parametrize("kind", ["continuous", "rounded"])
+def test_a_shift_by_half_a_standard_deviation_is_beyond_chance(kind: str) -> None:
+    draws, of_kind = np.random.default_rng(1), KINDS[kind]
+    by = 0.5 if kind == "continuous" else 8.5
+    found = sum(bool(drift_from(of_kind(draws, 1000), of_kind(draws, 500) + by).passing(0)) for _ in range(200))
+    assert found >= 198
+
+
+def test_half_a_kilogram_is_seen_in_some_hundred_animals() -> None:
+    draws = np.random.default_rng(2)
+    masses = [np.round(draws.normal(4200, 800, rows) / 25) * 25 for rows in (333, 333)]
+    assert drift_from(masses[0], masses[1]).passing(0) == []
+    shift = drift_from(masses[0], masses[1] + 500).worst
+    assert shift.passes(0.25)
+    assert 0.3 < shift.psi < 0.6
+
+
+def test_values_outside_the_range_or_never_missing_in_training_are_unseen() -> None:
+    trained = np.arange(1000.0)
+    assert drift_from(trained, trained).worst.unseen == 0
+    assert drift_from(trained, np.array([-1, 5, 1000, np.nan, 17.5])).worst.unseen == 0.6
+    trained[:100] = np.nan
+    assert drift_from(trained, np.array([-1, 500, 1000, np.nan, 617.5])).worst.unseen == 0.4
+
+
+def test_missing_features_are_seen() -> None:
+    trained, scored = np.arange(1000.0), np.where(np.arange(500) % 3, np.arange(500) * 2.0, np.nan)
+    assert drift_from(trained, scored).worst.passes(0.25)
+    trained[::3] = np.nan
+    assert not drift_from(trained, scored).worst.passes(0)
+    assert drift_from(trained, np.arange(0, 1000, 2.0)).worst.passes(0.25)
+
+
+def test_features_are_compared_however_they_are_held() -> None:
+    rows = np.column_stack([np.arange(900.0), np.arange(900) % 3])
+    expected = None
+    for X in (rows, rows.astype(object), sparse.csr_matrix(rows), sparse.csc_array(rows), pd.DataFrame(rows)):
+        tally = Tally(Reference.of(NAMES, X, {}), NAMES)
+        tally.add(X[:300] if not isinstance(X, pd.DataFrame) else X.head(300), np.full(300, 0.5))
+        drift = tally.take_drift()
+        expected = drift if expected is None else expected
+        assert drift == expected
+        assert drift is not None
+        assert [(shift.name, shift.passes(0.25)) for shift in drift.shifts] == [("a", True), ("b", False)]
+
+
+def test_text_among_the_features_is_left_out() -> None:
+    frame = pd.DataFrame({"a": ["x", "y"] * 20, "b": [0, 1] * 20})
+    for X in (frame, frame.to_numpy(object)):
+        reference = Reference.of(NAMES, X, {})
+        assert list(reference.features) == ["b"]
+        tally = Tally(reference, NAMES)
+        tally.add(X, np.full(40, 0.5))
+        drift = tally.take_drift()
+        assert drift is not None
+        assert [shift.name for shift in drift.shifts] == ["b"]
+
+
+def test_without_anything_to_compare_with_there_is_no_drift() -> None:
+    frame = pd.DataFrame({"a": ["x", "y"] * 20})
+    tally = Tally(Reference.from_json(Reference.of(["a"], frame, {}).to_json()), ["a"])
+    tally.add(frame, np.full(40, 0.5))
+    assert tally.take_drift() is None
+
+
+def test_of_very_many_features_the_first_are_compared() -> None:
+    X = sparse.random_array((100, 10_000), density=0.01, format="csr", rng=np.random.default_rng(0))
+    names = [f"word{number}" for number in range(10_000)]
+    assert list(Reference.of(names, X, {}).features) == names[:MAX_FEATURES]
+
+
+@pytest.mark.parametrize("name", EXACT | CLOSE)
+def test_drift_is_measured_for_any_pipeline(pipeline_named: Callable[[str], Pipeline], name: str) -> None:
+    pipeline, trained = pipeline_named(name), many(600, seed=1)
+    frame = frame_of(trained, name)
+    record = fit_record_of(pipeline, frame, np.asarray(labels_of(trained)))
+    reference = Reference.from_json(json.loads(json.dumps(record.reference, allow_nan=False)))
+    assert set(reference.features) <= set(manifest_of(pipeline).features)
+
+    same = many(500, seed=9).to_pandas()
+    moved = same.assign(Pclass=3, Sex="male")
+    scorer = Scorer(PipelinePredictor(pipeline), reference)
+    scorer.score(pa.Table.from_pandas(same, preserve_index=False))
+    drift = scorer.take_drift()
+    assert drift is not None
+    assert drift.rows == 500
+    assert [shift.name for shift in drift.shifts] == list(reference.features)
+    assert drift.passing(0) == []
+
+    whole = counted(scorer, moved, 500)
+    assert counted(scorer, moved, 77) == whole
+    far = [name for name, shift in whole["psi"].items() if shift["psi"] > max(0.25, shift["chance"])]
+    assert far, "the class moved, which all are given"
 
 
 SHIFTS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
@@ -276,6 +412,8 @@ def test_a_shift_within_the_limit_is_none() -> None:
         lambda data: data["features"].update(x={"values": [1], "counts": [0.5]}),
         lambda data: data["features"].update(x={"values": ["a"], "counts": [1]}),
         lambda data: data["features"].update(x=3),
+        lambda data: data["features"].update(Fare={"lowest": 0, "edges": [2, 1], "counts": [400, 491]}),
+        lambda data: data["features"].update(Fare={"lowest": 0, "edges": [1, 2], "counts": [400, 490]}),
     ],
 )
 def test_a_reference_of_another_form_is_refused(tmp_path: Path, small_model: Model, spoil: Callable[..., Any]) -> None:

@@ -201,6 +201,20 @@ def test_probability_is_that_of_the_event(table: pa.Table, classes: Any, place: 
     check_same(found, Scores(codes, pipeline.predict_proba(frame)[:, place]))
 
 
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [
+        ("forest on raw numbers", NUMBERS),
+        ("tree behind a selection", [f"chosen__{name}" for name in NUMBERS]),
+        ("a pipeline in a pipeline", ["x0", "x1", "x2", "x3", "x4"]),
+    ],
+)
+def test_features_have_names_even_if_steps_give_none(
+    pipeline_named: Callable[[str], Pipeline], name: str, features: list[str]
+) -> None:
+    assert PipelinePredictor(pipeline_named(name)).feature_names == features
+
+
 def test_ties_are_labelled_as_the_forest_labels_them() -> None:
     frame = pd.DataFrame({"Age": [1.0, 1.0, 2.0, 2.0]})
     for labels in ([0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 1, 1]):

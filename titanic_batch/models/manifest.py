@@ -34,7 +34,15 @@ _EVALUATION = members(
     {"rows": whole(1), "accuracy": _OF_A_SHARE},
     {"balanced_accuracy": _OF_A_SHARE, "roc_auc": _OF_A_SHARE, "log_loss": _ESTIMATE, "brier_score": _OF_A_SHARE},
 )
-_COUNTED = members({"values": listed(number(), 1), "counts": listed(whole(), 1)})
+_BY_VALUE = members({"values": listed(number(), 1), "counts": listed(whole(), 1)}, {"missing": whole()})
+_BY_RANGE = members(
+    {"lowest": number(), "edges": listed(number(), 1), "counts": listed(whole(), 1)}, {"missing": whole()}
+)
+
+
+def _counted(value: Any, where: str) -> None:
+    (_BY_RANGE if isinstance(value, dict) and "edges" in value else _BY_VALUE)(value, where)
+
 
 # What a model file may say of itself. Whoever reads it later, to print it, compare it or compute with it, relies on it.
 _MANIFEST = members(
@@ -57,7 +65,7 @@ _MANIFEST = members(
         "reference": members(
             {
                 "rows": whole(1),
-                "features": mapped(_COUNTED, 1),
+                "features": mapped(_counted),
                 "missing": mapped(_SHARE),
                 "predictions": nullable(listed(whole(), 10, 10)),
             }
@@ -288,12 +296,14 @@ def _check(data: Any) -> None:
     _MANIFEST(data, "")
     reference = data["reference"]
     for name, feature in reference["features"].items():
-        values, counts = [float(value) for value in feature["values"]], feature["counts"]
+        points = [float(point) for point in feature["edges" if "edges" in feature else "values"]]
         if name not in data["features"]:
             raise JsonDataError("reference.features", "counts what is no feature")
-        if len(values) != len(counts) or any(one >= other for one, other in pairwise(values)):
-            raise JsonDataError("reference.features", "has values that don't rise, or not a count for each")
-        if sum(counts) != reference["rows"]:
+        if len(points) != len(feature["counts"]) or any(one >= other for one, other in pairwise(points)):
+            raise JsonDataError("reference.features", "has values or edges that don't rise, or not a count for each")
+        if "edges" in feature and feature["lowest"] > points[0]:
+            raise JsonDataError("reference.features", "has ranges that begin above their first edge")
+        if sum(feature["counts"]) + feature.get("missing", 0) != reference["rows"]:
             raise JsonDataError("reference.features", "counts other rows than there are")
     if reference["predictions"] is not None and not sum(reference["predictions"]):
         raise JsonDataError("reference.predictions", "counts nothing")

@@ -19,6 +19,7 @@ from titanic_batch.notebook.fitting import PARAMETERS
 from titanic_batch.notebook.schema import CONTRACT
 from titanic_batch.notebook.words import DESCRIPTION, LABEL, LABELS
 from titanic_batch.scoring.drift import Reference
+from titanic_batch.scoring.pipelines import feature_names_of
 from titanic_batch.version import __version__
 
 _LIBRARIES = ("scikit-learn", "numpy", "pandas", "skops")
@@ -37,7 +38,7 @@ def manifest_of(pipeline: Pipeline, fitted_by: str | None = None) -> Manifest:
         python_version=platform.python_version(),
         libraries=libraries | ({} if fitted_by is None else {"scikit-learn": fitted_by}),
         schema=SchemaId(CONTRACT.version, CONTRACT.digest),
-        features=_names_of(pipeline),
+        features=feature_names_of(pipeline),
         categories=CATEGORIES,
         classifier=type(pipeline[-1]).__name__,
         parameters={name: value for name, value in parameters.items() if name in PARAMETERS},
@@ -58,6 +59,7 @@ def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: Labels) -> FitRecord:
         Labels of shape (n_samples,).
     """
     hashes = pd.util.hash_pandas_object(X.assign(**{LABEL: y}), index=False)
+    features = pipeline[:-1].transform(X) if len(pipeline) > 1 else X
     missing = {str(name): float(share) for name, share in X.isna().mean().items()}
     return FitRecord(
         fitted_at=(source_date() or datetime.now(UTC)).isoformat(timespec="seconds"),
@@ -68,10 +70,5 @@ def fit_record_of(pipeline: Pipeline, X: pd.DataFrame, y: Labels) -> FitRecord:
             digest=hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest(),
         ),
         metrics={},
-        reference=Reference.of(_names_of(pipeline), pipeline[:-1].transform(X), missing).to_json(),
+        reference=Reference.of(feature_names_of(pipeline), features, missing).to_json(),
     )
-
-
-def _names_of(pipeline: Pipeline) -> list[str]:
-    """Return the names of the features that the last step is given."""
-    return [str(name) for name in pipeline[:-1].get_feature_names_out()]

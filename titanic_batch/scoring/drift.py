@@ -7,7 +7,8 @@ The features and probabilities of both are counted and compared by the populatio
 where p are the shares of the scored rows and q those of the training rows. If both are samples of the same population,
 the PSI of n and m rows in c cells has about the distribution of (1/n + 1/m) * chi2 with c - 1 degrees of freedom
 (Yurdakul and Naranjo, "Statistical properties of the population stability index", Journal of Risk Model Validation 14,
-2020). So no limit is applied below the value that chance alone exceeds in one run of a thousand.
+2020). So no limit is applied below the value that chance alone exceeds in one run of a thousand. It rises with the
+cells, so features of many values are counted in ranges: see `cells`.
 """
 
 from __future__ import annotations
@@ -20,18 +21,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from titanic_batch.scoring.cells import LEAST_ROWS, Cells, Counts, counts_of_json, numeric_columns
 from titanic_batch.scoring.chi_squared import chi_squared_limit
 
 DEFAULT_LIMIT = 0.25
 FALSE_ALARMS = 0.001  # the share of runs that may be reported by mistake
-MAX_VALUES = 256
 PROBABILITY_BINS = 10
 PREDICTIONS = "predictions"
-
-# Cells with fewer training rows are merged into one: the PSI of a share close to 0 may be anything.
-_LEAST_ROWS = 9
-
-Counts = NDArray[np.int64]
+MAX_FEATURES = 256  # of wider rows, the first ones are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +40,7 @@ class Reference:
     rows
         Number of rows.
     features
-        For each feature its values, in increasing order, and how many rows have each. Features with too many values
-        are left out.
+        The cells of each feature. Features without numbers are left out.
     missing
         The share of missing values in each column.
     predictions
@@ -52,12 +48,12 @@ class Reference:
     """
 
     rows: int
-    features: Mapping[str, tuple[NDArray[np.float64], Counts]]
+    features: Mapping[str, Cells]
     missing: Mapping[str, float]
     predictions: Counts | None = None
 
     @classmethod
-    def of(cls, names: Sequence[str], X: NDArray[Any], missing: Mapping[str, float]) -> Self:
+    def of(cls, names: Sequence[str], X: Any, missing: Mapping[str, float]) -> Self:
         """Return the reference of training rows, without predictions.
 
         Parameters
@@ -65,16 +61,13 @@ class Reference:
         names
             The names of the features.
         X
-            The features, of shape (n_samples, n_features).
+            The features, of shape (n_samples, n_features): an array, a sparse matrix, or a frame.
         missing
             The share of missing values in each column.
         """
-        features = {}
-        for position, name in enumerate(names):
-            values, counts = np.unique(X[:, position].astype(np.float64), return_counts=True)
-            if len(values) <= MAX_VALUES:
-                features[name] = values, counts.astype(np.int64)
-        return cls(len(X), features, missing)
+        column = numeric_columns(X)
+        counted = {name: Cells.of(column(position)) for position, name in enumerate(names[:MAX_FEATURES])}
+        return cls(X.shape[0], {name: cells for name, cells in counted.items() if cells is not None}, missing)
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -85,12 +78,7 @@ class Reference:
         AttributeError, KeyError, TypeError, ValueError
             It is something else.
         """
-        features = {}
-        for name, feature in data["features"].items():
-            values, counts = np.array(feature["values"], np.float64), _counts(feature["counts"], len(feature["values"]))
-            if values.ndim != 1 or not (np.diff(values) > 0).all():
-                raise ValueError("the values of a feature don't rise")
-            features[str(name)] = values, counts
+        features = {str(name): Cells.from_json(feature) for name, feature in data["features"].items()}
         missing = {str(name): float(share) for name, share in data["missing"].items()}
         predictions = data["predictions"]
         if type(data["rows"]) is not int or data["rows"] < 1:
@@ -99,17 +87,14 @@ class Reference:
             data["rows"],
             features,
             missing,
-            None if predictions is None else _counts(predictions, PROBABILITY_BINS),
+            None if predictions is None else counts_of_json(predictions, PROBABILITY_BINS),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         return {
             "rows": self.rows,
-            "features": {
-                name: {"values": [int(v) if v.is_integer() else v for v in values.tolist()], "counts": counts.tolist()}
-                for name, (values, counts) in self.features.items()
-            },
+            "features": {name: cells.to_json() for name, cells in self.features.items()},
             "missing": dict(self.missing),
             "predictions": None if self.predictions is None else self.predictions.tolist(),
         }
@@ -128,7 +113,8 @@ class Shift:
     chance
         The index that chance alone exceeds too rarely to matter.
     unseen
-        The share of rows with a value that no training row has.
+        The share of rows with a value that no training row has: outside their range, where they are counted by ranges,
+        or missing, where theirs never are.
     """
 
     name: str
@@ -204,37 +190,34 @@ class Tally:
 
     def _clear(self) -> None:
         reference = self._reference
-        # A cell for each value, and one for all unseen values.
-        self._counts = {name: np.zeros(len(reference.features[name][0]) + 1, np.int64) for name in self._positions}
+        self._counts = {name: np.zeros(len(reference.features[name].trained), np.int64) for name in self._positions}
         self._predictions = np.zeros(PROBABILITY_BINS, np.int64)
         self._rows = 0
         self._missing: dict[str, int] = dict.fromkeys(reference.missing, 0)
 
-    def add(self, X: NDArray[Any], probabilities: NDArray[np.float64], counts: Counts | None = None) -> None:
+    def add(self, X: Any, probabilities: NDArray[np.float64], counts: Counts | None = None) -> None:
         """Count rows, each once, or as often as ``counts`` says.
 
         Parameters
         ----------
         X
-            Their features, of shape (n_samples, n_features).
+            Their features, of shape (n_samples, n_features), as for `Reference.of`.
         probabilities
             Of shape (n_samples,).
         counts
             Of shape (n_samples,).
         """
-        cells = {}
+        column = numeric_columns(X)
+        added = {}
         for name, position in self._positions.items():
-            values = self._reference.features[name][0]
-            column = X[:, position].astype(np.float64)
-            places = np.searchsorted(values, column)
-            places[values.take(places, mode="clip") != column] = len(values)
-            cells[name] = places
+            places = self._reference.features[name].places(column(position))
+            added[name] = _weighed(places, counts, len(self._counts[name]))
         bins = probability_counts(probabilities, counts)
         with self._lock:
-            for name, places in cells.items():
-                self._counts[name] += _weighed(places, counts, len(self._counts[name]))
+            for name, more in added.items():
+                self._counts[name] += more
             self._predictions += bins
-            self._rows += len(X) if counts is None else int(counts.sum())
+            self._rows += len(probabilities) if counts is None else int(counts.sum())
 
     def add_missing(self, column: str, count: int) -> None:
         """Count missing values."""
@@ -243,9 +226,13 @@ class Tally:
                 self._missing[column] += count
 
     def take_drift(self) -> Drift | None:
-        """Compare the rows that were added since the last call with the reference; None if there were none."""
+        """Compare the rows that were added since the last call with the reference.
+
+        Return None if there were none, or if the reference has nothing to compare them with.
+        """
         with self._lock:
-            drift = self._compared() if self._rows else None
+            comparable = self._counts or self._reference.predictions is not None
+            drift = self._compared() if self._rows and comparable else None
             self._clear()
         return drift
 
@@ -253,11 +240,13 @@ class Tally:
         reference, rows = self._reference, self._rows
         compared = len(self._counts) + (reference.predictions is not None)
         shifts = [
-            _shift(name, np.append(reference.features[name][1], 0), counts, compared)
+            _shift(name, cells.expected, counts, compared, _unseen(cells.trained, counts))
             for name, counts in self._counts.items()
+            for cells in [reference.features[name]]
         ]
         if reference.predictions is not None:
-            shifts.append(_shift(PREDICTIONS, reference.predictions, self._predictions, compared))
+            unseen = _unseen(reference.predictions, self._predictions)
+            shifts.append(_shift(PREDICTIONS, reference.predictions, self._predictions, compared, unseen))
         missing = [MissingShare(name, count / rows, reference.missing[name]) for name, count in self._missing.items()]
         return Drift(rows, shifts, missing)
 
@@ -271,10 +260,9 @@ def probability_counts(probabilities: NDArray[np.float64], counts: Counts | None
     return _weighed(places, counts, PROBABILITY_BINS)
 
 
-def _shift(name: str, trained: Counts, scored: Counts, compared: int) -> Shift:
+def _shift(name: str, trained: Counts, scored: Counts, compared: int, unseen: float) -> Shift:
     """Compare counts in the same cells. ``compared`` is the number of such comparisons in a run."""
-    unseen = float(scored[trained == 0].sum() / scored.sum())
-    rare = trained < _LEAST_ROWS
+    rare = trained < LEAST_ROWS
     if rare.any():
         trained, scored = (np.append(counts[~rare], counts[rare].sum()) for counts in (trained, scored))
     n, m, cells = int(scored.sum()), int(trained.sum()), len(trained)
@@ -285,13 +273,10 @@ def _shift(name: str, trained: Counts, scored: Counts, compared: int) -> Shift:
     return Shift(name, psi, chance, unseen)
 
 
+def _unseen(trained: Counts, scored: Counts) -> float:
+    return float(scored[trained == 0].sum() / scored.sum())
+
+
 def _weighed(places: NDArray[np.integer[Any]], counts: Counts | None, cells: int) -> Counts:
     weighed: Counts = np.bincount(places, counts, cells).astype(np.int64)  # exact below 2**53
     return weighed
-
-
-def _counts(data: Any, length: int) -> Counts:
-    counts = np.array(data)
-    if counts.shape != (length,) or counts.dtype.kind != "i" or not length or (counts < 0).any():
-        raise ValueError("counts are whole numbers, one a cell")
-    return counts.astype(np.int64)

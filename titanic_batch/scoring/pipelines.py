@@ -34,6 +34,7 @@ class PipelinePredictor:
         self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
         steps: Pipeline | None = pipeline[:-1] if len(pipeline) > 1 else None
         self._steps = steps
+        self._feature_names = feature_names_of(pipeline)
         self.parts = parts_of_pipeline(steps)
         self._features = FeatureColumns(steps) if steps is not None else frame_of
         self._classifier = copy.copy(pipeline[-1])
@@ -48,7 +49,7 @@ class PipelinePredictor:
     @property
     def feature_names(self) -> list[str]:
         """The features, in order."""
-        return list(self.columns if self._steps is None else map(str, self._steps.get_feature_names_out()))
+        return self._feature_names
 
     def features(self, table: pa.Table) -> Any:
         """Return the features of rows: a list of arrays of shape (n_samples,), or what the steps return for a frame."""
@@ -69,3 +70,16 @@ class PipelinePredictor:
             probabilities = self._classifier.predict_proba(X)
             codes = self._classifier.predict(X) == self._event
         return np.column_stack([codes, probabilities[:, self._place]])
+
+
+def feature_names_of(pipeline: Pipeline) -> list[str]:
+    """Return the names of the features that the last step of a fitted pipeline is given.
+
+    Where the steps before it don't name what they make, or not each by another name, the features are numbered.
+    """
+    if len(pipeline) == 1:
+        return list(map(str, pipeline.feature_names_in_))
+    try:
+        return list(map(str, pipeline[:-1].get_feature_names_out()))
+    except (AttributeError, ValueError):
+        return [f"x{number}" for number in range(pipeline[-1].n_features_in_)]

@@ -81,8 +81,13 @@ class Scorer:
         X = self.predictor.features(table)
         if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1]:
             X = list(X.T)
-        return self._distinct(X) if isinstance(X, list) else list(self.predictor.predict(X).T.copy())
+        if isinstance(X, list):
+            return self._distinct(X)
+        outputs = self.predictor.predict(X)
+        if table.num_rows:
+            self._count(X, outputs)
+        return list(outputs.T.copy())
 
-    def _count(self, X: NDArray[Any], outputs: NDArray[np.float64]) -> None:
+    def _count(self, X: Any, outputs: NDArray[np.float64]) -> None:
         if self._tally is not None:
             self._tally.add(X, outputs[:, 1])
