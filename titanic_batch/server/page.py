@@ -20,7 +20,10 @@ POLICY = (
 def html(contract: Contract, model: Model | None) -> str:
     """Return the page. While there is no model, it says so instead of describing it."""
     facts = [] if model is None else _facts(model)
-    return render_template("page.html", words=words, fields=_fields(contract), key=contract.key, facts=facts)
+    key = contract.key
+    return render_template(
+        "page.html", words=words, fields=_fields(contract), key=key, key_value=contract.example()[key], facts=facts
+    )
 
 
 def card(model: Model) -> dict[str, Any]:

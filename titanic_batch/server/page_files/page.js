@@ -69,7 +69,7 @@ form.addEventListener("submit", async (event) => {
     return;
   }
   const row = Object.fromEntries(inputs.map((input) => [input.name, valueOf(input)]));
-  row[form.dataset.key] = 1;
+  row[form.dataset.key] = JSON.parse(form.dataset.keyValue);
   const { response, problem } = await ask("predict", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -86,10 +86,11 @@ form.addEventListener("submit", async (event) => {
   const prediction = await response.json();
   const [label, probability] = Object.entries(prediction).filter(([name]) => name !== form.dataset.key);
   const percent = (100 * probability[1]).toFixed(1);
-  const { positive, negative, event, measure } = answer.dataset;
+  const { positive, negative, eventLabel, measure } = answer.dataset;
+  const verdict = label[1] === JSON.parse(eventLabel) ? positive : negative;
   const meterLabel = measure[0].toUpperCase() + measure.slice(1);
   answer.append(
-    element("p", `${label[1] === JSON.parse(event) ? positive : negative}: ${measure} ${percent} %`, { class: "verdict" }),
+    element("p", `${verdict}: ${measure} ${percent} %`, { class: "verdict" }),
     element("meter", `${percent} %`, { min: 0, max: 1, value: probability[1], "aria-label": meterLabel }),
   );
 });
@@ -98,10 +99,18 @@ form.addEventListener("input", ({ target }) => showError(target, ""));
 
 // A file
 
+function rowsOf(csv) {
+  const rows = [[]];
+  for (const [, quoted, plain, end] of csv.trimEnd().matchAll(/(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n|$)/g)) {
+    rows.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
+    if (end === "\n") rows.push([]);
+    if (end === "") break;
+  }
+  return rows;
+}
+
 function fillTable(id, text) {
-  // What the server writes has no field with a comma or a line end in it.
-  const lines = text.trimEnd().split("\n").map((line) => line.replaceAll('"', "").split(","));
-  const [head, ...rows] = lines;
+  const [head, ...rows] = rowsOf(text);
   const table = document.getElementById(id);
   const headRow = document.createElement("tr");
   headRow.append(...head.map((name) => element("th", name, { scope: "col" })));
