@@ -23,6 +23,7 @@ def build_pipeline(seed: int = 0, **parameters: Any) -> Pipeline:
     features = ColumnTransformer(
         [("numbers", numbers, NUMBERS), ("categories", OneHotEncoder(handle_unknown="ignore"), CATEGORIES)],
         remainder="drop",
+        verbose_feature_names_out=False,
     )
     classifier = LogisticRegression(**{"max_iter": 1000, "random_state": seed, **parameters})
     return Pipeline([("features", features), ("classifier", classifier)])
