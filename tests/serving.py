@@ -87,7 +87,7 @@ def running(app: Flask, **options: float) -> Iterator[Address]:
 def command(folder: Path, *arguments: str | Path, **variables: str) -> Iterator[Address]:
     """Run ``titanic serve`` in a folder; what it says is in ``process``."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TITANIC_", "AIP_"))}
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "titanic_batch", "serve", *map(str, arguments)],
         cwd=folder,
@@ -112,7 +112,8 @@ def command(folder: Path, *arguments: str | Path, **variables: str) -> Iterator[
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 

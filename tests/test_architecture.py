@@ -142,10 +142,10 @@ def test_only_the_folder_of_the_notebook_speaks_of_it(path: Path) -> None:
     assert list(of_the_notebook(said_in(path))) == []
 
 
-def test_the_folder_of_the_notebook_lists_each_name_that_is_read_from_it() -> None:
-    contents = (PACKAGE / "passenger" / "__init__.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("contents", [PACKAGE / "passenger", PACKAGE.parent / "examples" / "penguins"], ids=str)
+def test_the_folder_of_the_notebook_lists_each_name_that_is_read_from_it(contents: Path) -> None:
     listed: dict[str, dict[str, bool]] = {}
-    for line in contents.splitlines():
+    for line in (contents / "__init__.py").read_text(encoding="utf-8").splitlines():
         if part := re.match(r"``(\w+)\.py``", line):
             listed[part[1]] = {}
         elif listed and (found := re.match(r" {4}(\w+(?:, \w+)*)( \*)? +\S", line)):

@@ -15,19 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.shown_commands import shown_commands
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def shown_commands() -> list[tuple[str, str]]:
-    """Return the commands of all console blocks in order, each with the output that is shown for it."""
-    commands = []
-    for block in CONSOLE.findall(README):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            commands.append((command, output))
-    return commands
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +53,7 @@ def run(command: str, folder: Path) -> str:
 
 @pytest.mark.slow
 def test_every_command_prints_what_is_shown(folder: Path) -> None:
-    commands = shown_commands()
+    commands = shown_commands(README)
     assert commands
     for command, output in commands:
         assert run(command, folder) == output, command
@@ -75,7 +66,7 @@ def test_the_first_screen_has_the_two_commands() -> None:
 
 
 def test_every_command_that_is_shown_can_be_split_by_a_shell() -> None:
-    assert all(shlex.split(command) for command, _ in shown_commands())
+    assert all(shlex.split(command) for command, _ in shown_commands(README))
 
 
 def test_every_file_that_is_linked_is_there() -> None:
