@@ -418,17 +418,17 @@ def arrays(chance: random.Random) -> bytes:
         case "length":
             length = chance.choice((0, 1, 2**16 - 1, size))
             content = content[:8] + length.to_bytes(2, "little") + content[10:]
-        case "values":
+        case "values" if len(content) > size:
             values = bytearray(content[size:])
             values[chance.randrange(len(values))] = chance.choice((0, 1, 0x7F, 0xFF))
             content = content[:size] + bytes(values)
-        case "value":
+        case "value" if len(content) >= size + 8:
             place = size + 8 * chance.randrange((len(content) - size) // 8)
             new = struct.pack("<q", chance.choice((0, -1, 1, 2**31, 2**62, -(2**63))))
             content = content[:place] + chance.choice((new, struct.pack("<d", math.nan))) + content[place + 8 :]
         case "tree":  # one that others could have fitted
             array = np.load(io.BytesIO(content))
-            if array.dtype.names:
+            if array.dtype.names and "threshold" in array.dtype.names:
                 array["threshold"] += chance.choice((0.5, 1, -1))
             elif array.ndim == 3:
                 array = array[..., ::-1]

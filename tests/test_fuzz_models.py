@@ -8,8 +8,9 @@ import pytest
 
 from tests import fuzz_models
 from tests.fuzz_footers import fuzz
-from tests.fuzz_models import all_members, examine, mutated, original
+from tests.fuzz_models import all_members, examine, expected, kinds, mutated, notebook_of, original
 from tests.model_files import sealed
+from tests.some_pipelines import PIPELINES
 from titanic_batch.models import audit, manifest
 from titanic_batch.models.artifact import MANIFEST, SCHEMA
 
@@ -29,6 +30,16 @@ def test_many_changed_models_end_as_they_must() -> None:
     for engine in ("plain", "scikit-learn"):
         assert outcomes[f"the same bits, {engine}"] > 10
         assert outcomes[f"another pipeline, {engine}"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PIPELINES)
+def test_changed_models_of_other_notebooks_end_as_they_must(name: str) -> None:
+    with notebook_of(name):
+        original(), expected(), kinds()
+        outcomes, failures = fuzz(2_000, 150, mutated, examine)
+    assert not failures
+    assert outcomes["the same bits, scikit-learn"] > 10
 
 
 def test_seed_makes_the_same_file_again() -> None:

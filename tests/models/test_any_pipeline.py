@@ -9,14 +9,17 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import skops.io
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -33,7 +36,9 @@ from titanic_batch.errors import ModelError
 from titanic_batch.models.audit import audit
 from titanic_batch.models.building import build
 from titanic_batch.models.model import Model
+from titanic_batch.models.training_data import features_of
 from titanic_batch.models.trusted_types import TREE, TREE_PREDICTOR
+from titanic_batch.notebook.schema import CONTRACT
 
 # What skops leaves to whoever loads a file, and the audit trusts since it checks the values.
 CHECKED = [
@@ -151,6 +156,89 @@ def test_a_type_that_the_folder_trusts_is_saved(
     assert loaded.predict_proba(passengers).tobytes() == model.predict_proba(passengers).tobytes()
 
 
+class Relatives(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped
+    """What a folder may hold where a notebook has a function."""
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        self.most_ = float(X.to_numpy().sum(axis=1).max())
+        return self
+
+    def transform(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        shares: NDArray[np.float64] = X.to_numpy().sum(axis=1, keepdims=True) / self.most_
+        return shares
+
+
+class Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped
+    """Passes numbers on, and keeps nothing."""
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.select_dtypes("number")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def test_a_transformer_of_the_folder_is_saved_if_the_folder_trusts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passengers: pd.DataFrame
+) -> None:
+    steps = ColumnTransformer([("relatives", Relatives(), ["SibSp", "Parch"])])
+    substitute(monkeypatch, ending_with(LogisticRegression, lambda: steps))
+    model, path = Model().fit(passengers), tmp_path / "model.skops"
+    assert model.info.features == ["x0"], "it does not tell their names"
+    name = f"{__name__}.Relatives"
+    with pytest.raises(ModelError, match=f"holds {name}, which is not trusted: name that in TRUSTED_TYPES"):
+        model.save(path)
+    for module in ("loading", "reading_back"):
+        monkeypatch.setattr(f"titanic_batch.models.{module}.TRUSTED_TYPES", [name])
+    model.save(path)
+    assert Model.load(path).predict_proba(passengers).tobytes() == model.predict_proba(passengers).tobytes()
+
+
+def test_a_first_step_need_not_tell_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passengers: pd.DataFrame
+) -> None:
+    for module in ("loading", "reading_back"):
+        monkeypatch.setattr(f"titanic_batch.models.{module}.TRUSTED_TYPES", [f"{__name__}.Numbers"])
+    substitute(monkeypatch, ending_with(HistGradientBoostingClassifier, Numbers, max_iter=2))
+    model, path = Model().fit(passengers), tmp_path / "model.skops"
+    model.save(path)
+    loaded = Model.load(path)
+    _, probabilities = loaded.scores()(pa.Table.from_pandas(passengers))
+    expected = np.ascontiguousarray(model.predict_proba(features_of(passengers))[:, 1])
+    assert probabilities.to_numpy().tobytes() == expected.tobytes()
+    assert loaded.info.features == [f"x{place}" for place in range(5)]
+
+
+@pytest.mark.parametrize("nested", ["histogram gradient boosting", "logistic regression"])
+def test_a_pipeline_of_one_step_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passengers: pd.DataFrame, nested: str
+) -> None:
+    substitute(monkeypatch, lambda seed=23: Pipeline([("all", PIPELINES[nested](seed))]))
+    model, path = Model().fit(passengers), tmp_path / "model.skops"
+    model.save(path)
+    assert model.info.features == CONTRACT.without_key
+    assert Model.load(path).predict_proba(passengers).tobytes() == model.predict_proba(passengers).tobytes()
+
+
+@pytest.mark.parametrize("name", ["logistic regression on sparse features", "logistic regression on frames"])
+def test_drift_is_measured_whatever_form_features_have(
+    monkeypatch: pytest.MonkeyPatch, passengers: pd.DataFrame, name: str
+) -> None:
+    substitute(monkeypatch, PIPELINES[name])
+    scores = Model().fit(passengers).scores()
+    for rows in (passengers, passengers.assign(Sex="male")):
+        scores(pa.Table.from_pandas(rows))
+        drift = scores.take_drift()
+        assert drift is not None
+        assert drift.rows == len(passengers)
+        moved = {shift.name: shift.psi > 0.5 for shift in drift.shifts}
+        (sex,) = [each for each in moved if each.endswith("Sex_male")]
+        assert moved[sex] == (rows is not passengers)
+
+
 def test_a_pipeline_that_was_changed_after_it_was_built_is_not_saved(passengers: pd.DataFrame) -> None:
     model = Model(n_estimators=1)
     model.pipeline[-1].n_jobs = 2
@@ -178,6 +266,15 @@ def of_nodes(field: str, value: Any, which: int = 0) -> Callable[[Archive], None
         archive.put(node, nodes)
 
     return changed
+
+
+def a_wide_leaf(archive: Archive) -> None:
+    """Make the first node a leaf as long as its mark has more than eight bits."""
+    node = archive.holder("TreePredictor")["content"]["content"]["nodes"]
+    nodes = archive.array(node)
+    wide = nodes.astype([(name, "<u8" if name == "is_leaf" else of) for name, of in nodes.dtype.descr])
+    wide["is_leaf"][0], wide["left"][0] = 256, 2**31
+    archive.put(node, wide)
 
 
 def of_sets(shape: tuple[int, ...], kind: str = "u4") -> Callable[[Archive], None]:
@@ -272,6 +369,7 @@ HARMS: dict[str, tuple[str, Callable[[Archive], None], str]] = {
     "a feature before the first": (HISTOGRAM, of_nodes("feature_idx", -1), "leads out of its bounds"),
     "no threshold": (HISTOGRAM, of_nodes("num_threshold", math.nan), "leads out of its bounds"),
     "a set that is not there": (HISTOGRAM, of_nodes("is_categorical", 1), "leads out of its bounds"),
+    "a leaf that is cut to be none": (HISTOGRAM, a_wide_leaf, "a tree has no nodes"),
     "a value that is none": (HISTOGRAM, of_nodes("value", math.inf), "gives no numbers"),
     "a set beyond the last": (OF_CATEGORIES, of_nodes("bitset_idx", 2**31), "leads out of its bounds"),
     "sets of fewer words": (OF_CATEGORIES, of_sets((9, 7)), "no sets of categories"),

@@ -138,7 +138,7 @@ class Model:
             return self._plain
         from titanic_batch.scoring.pipelines import PipelinePredictor
 
-        return PipelinePredictor(self.pipeline, LABELS[1])
+        return PipelinePredictor(self.pipeline, LABELS[1], CONTRACT.without_key)
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from titanic_batch.models.archive_arrays import Arrays
 from titanic_batch.models.audit_errors import AuditError, UntrustedTypeError
 
 _NODE_FIELDS = frozenset({"left_child", "right_child", "feature", "threshold"})
-# Of a node of a histogram's tree, by the kind of number that each must be.
+# Of a node of a histogram's tree. Wider fields would be cut when it is built: a leaf could become none.
 _PREDICTOR_FIELDS = {
-    "value": "f", "count": "u", "feature_idx": "i", "num_threshold": "f", "missing_go_to_left": "u", "left": "u",
-    "right": "u", "gain": "f", "depth": "u", "is_leaf": "u", "bin_threshold": "u", "is_categorical": "u",
-    "bitset_idx": "u",
+    "value": "f8", "count": "u4", "feature_idx": "i8", "num_threshold": "f8", "missing_go_to_left": "u1", "left": "u4",
+    "right": "u4", "gain": "f8", "depth": "u4", "is_leaf": "u1", "bin_threshold": "u1", "is_categorical": "u1",
+    "bitset_idx": "u4",
 }  # fmt: skip
 _WORDS_OF_A_BITSET = 8  # of 32 bits each
 _WORDS_OF_TWISTER = 624
@@ -76,7 +76,7 @@ def check_tree_predictor(node: Any, arrays: Arrays) -> None:
     """
     state = _entries(node["content"], ("nodes", "binned_left_cat_bitsets", "raw_left_cat_bitsets"))
     nodes, binned, raw = (_array(part, arrays) for part in state.values())
-    kinds = {name: field[0].kind for name, field in (nodes.dtype.fields or {}).items()}
+    kinds = {name: field[0].str[1:] for name, field in (nodes.dtype.fields or {}).items()}
     if nodes.ndim != 1 or not len(nodes) or kinds != _PREDICTOR_FIELDS:
         raise AuditError("a tree has no nodes")
     for sets in (binned, raw):

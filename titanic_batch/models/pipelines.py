@@ -117,7 +117,7 @@ def _raise_if_of_the_machine(error: Exception) -> None:
 def _fitted(artifact: Artifact, load: Callable[[], Any], fitted_by: str | None) -> Pipeline:
     try:
         pipeline = load()
-        is_fitted = isinstance(pipeline, Pipeline) and hasattr(pipeline, "feature_names_in_")
+        is_fitted = isinstance(pipeline, Pipeline) and hasattr(pipeline[-1], "classes_")
     except _CANNOT_BE_BUILT as error:
         _raise_if_of_the_machine(error)
         what = f"can't be built with scikit-learn {sklearn.__version__} ({type(error).__name__})"
@@ -136,7 +136,7 @@ def _is_ours(pipeline: Pipeline, manifest: Manifest) -> bool:
     notebooks = build_pipeline(DEFAULT_SEED if manifest.seed is None else manifest.seed)
     classifier = pipeline[-1]
     return (
-        list(pipeline.feature_names_in_) == list(sample.columns)
+        list(getattr(pipeline, "feature_names_in_", sample.columns)) == list(sample.columns)
         and has_structure_of(pipeline, notebooks)
         and is_sound(pipeline)
         and sorted(classifier.classes_.tolist()) == sorted(LABELS)

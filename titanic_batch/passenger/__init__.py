@@ -46,7 +46,8 @@ scored without it, and starts in a third of the time
 
     FEATURES *          the steps that make features of columns, in order: what the pipeline begins with
     CATEGORIES *        meaning of the codes of each feature: in the manifest
-    TRUSTED_TYPES *     full names of classes that a model file may contain
+    TRUSTED_TYPES *     full names of classes that a model file may contain, besides those of scikit-learn: ``fit``
+                        names them
 
 ``train.csv`` *: labelled rows that ship with the package; the reference model is fitted on them, and ``fit`` uses them
 if no others are named. Without them every command needs a model that is named.

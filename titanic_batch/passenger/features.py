@@ -35,7 +35,7 @@ CATEGORIES: dict[str, list[str]] = {
     "Sex": list(SEXES),
 }
 
-# All classes that may be built from a model file, besides NumPy's and Python's own.
+# The classes in a file of the notebook's pipeline, besides NumPy's and Python's own.
 TRUSTED_TYPES = (
     "sklearn.compose._column_transformer.ColumnTransformer",
     "sklearn.ensemble._forest.RandomForestClassifier",

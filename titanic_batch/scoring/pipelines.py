@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,15 @@ class PipelinePredictor:
     Parameters
     ----------
     pipeline
-        Fitted on a frame with column names. It is kept, and must not change.
+        Fitted on a frame. It is kept, and must not change.
     event
         The class whose code is 1, and whose probability is predicted; any other has code 0.
+    columns
+        What it was fitted on, where its first step does not tell.
     """
 
-    def __init__(self, pipeline: Pipeline, event: object = 1) -> None:
-        self.columns: tuple[str, ...] = tuple(pipeline.feature_names_in_)
+    def __init__(self, pipeline: Pipeline, event: object = 1, columns: Sequence[str] = ()) -> None:
+        self.columns: tuple[str, ...] = tuple(getattr(pipeline, "feature_names_in_", columns))
         steps: Pipeline | None = pipeline[:-1] if len(pipeline) > 1 else None
         self._steps = steps
         self._feature_names = feature_names_of(pipeline)
@@ -77,9 +80,8 @@ def feature_names_of(pipeline: Pipeline) -> list[str]:
 
     Where the steps before it don't name what they make, or not each by another name, the features are numbered.
     """
-    if len(pipeline) == 1:
-        return list(map(str, pipeline.feature_names_in_))
     try:
-        return list(map(str, pipeline[:-1].get_feature_names_out()))
+        names = pipeline.feature_names_in_ if len(pipeline) == 1 else pipeline[:-1].get_feature_names_out()
+        return [str(name) for name in names]
     except (AttributeError, ValueError):
         return [f"x{number}" for number in range(pipeline[-1].n_features_in_)]
