@@ -134,7 +134,7 @@ def test_only_what_may_come_right_is_tried_again(manifest: Manifest) -> None:
     assert told["onExitCodes"]["operator"] == "In"
     codes = {kind: code_of(kind()) for kind in errors.TitanicError.__subclasses__()}
     worth_a_retry = {codes.pop(errors.TransferError), codes.pop(errors.OutputBusyError)}
-    assert told["onExitCodes"]["values"] == sorted(codes.values())
+    assert told["onExitCodes"]["values"] == sorted(set(codes.values()))
     assert worth_a_retry == {74, 75}
     assert job["backoffLimitPerIndex" if indexed else "backoffLimit"] > 0
     assert job["activeDeadlineSeconds"] > 0
