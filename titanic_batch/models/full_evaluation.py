@@ -76,7 +76,10 @@ def full_evaluation(pipeline: Pipeline, repeated: CrossValidation, folds: Repeat
         protocols,
         list(X.columns),
         {
-            column: {str(value): repeated.on((X[column] == value).to_numpy()) for value in sorted(X[column].unique())}
+            column: {
+                str(value): repeated.on((X[column] == value).to_numpy())
+                for value in sorted(X[column].dropna().unique())
+            }
             for column in GROUPS
         },
     )
