@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,9 @@ def test_checks_look_at_dates_and_booleans(tmp_path: Path) -> None:
     described = contract.describe()["properties"]
     assert described["yes"] == {"type": ["boolean", "null"], "enum": [True, None]}
     assert described["day"]["format"] == "date"
+    good, bad = ("2026-01-01T00:00", "2026-01-01 00:00:00.5", "2026-01-01"), ("2026-01-01T00:00Z", "2026-01-01T1", "1")
+    (pattern,) = [part["pattern"] for part in described["time"]["anyOf"] if "pattern" in part]
+    assert [bool(re.search(pattern, text)) for text in (*good, *bad)] == [True] * 3 + [False] * 3
     assert json.loads(json.dumps(contract.describe())) == contract.describe()
     assert contract.digest != CONTRACT.digest
     assert contract.example() == {"key": "a", "yes": True, "day": None, "time": None, "size": None}

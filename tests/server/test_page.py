@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandera.pyarrow as pap
+import pyarrow as pa
 from flask.testing import FlaskClient
 
 from tests.passengers import COLUMNS
+from titanic_batch.checking.contract import Contract
 from titanic_batch.models.model import Model
 from titanic_batch.passenger import words
+from titanic_batch.server import page
 from titanic_batch.server.app import create_app
 from titanic_batch.server.reloading import ModelHolder
 
@@ -50,3 +54,20 @@ def test_the_page_says_that_the_model_is_being_loaded(model_file: Path) -> None:
     text = create_app(ModelHolder(str(model_file))).test_client().get("/").get_data(as_text=True)
     assert "It is being loaded" in text
     assert "<dl>" not in text
+
+
+def test_what_may_be_missing_is_chosen_from_a_list_too() -> None:
+    columns = {
+        "id": pap.Column(pa.int64(), unique=True),
+        "purpose": pap.Column(pa.string(), pap.Check.isin(["car", "house"]), nullable=True),
+        "insured": pap.Column(pa.bool_(), nullable=True),
+        "rank": pap.Column(pa.int64(), pap.Check.isin([1, 2]), nullable=True),
+        "name": pap.Column(pa.string(), nullable=True),
+    }
+    fields = page._fields(Contract(pap.DataFrameSchema(columns, name="Loan"), 1))
+    assert {field["name"]: field["options"] for field in fields} == {
+        "purpose": ["car", "house"],
+        "insured": [False, True],
+        "rank": [1, 2],
+        "name": [],
+    }

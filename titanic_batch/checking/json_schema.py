@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from titanic_batch.checking.plain_checks import is_portable
 from titanic_batch.reading.columns import MISSING_TEXTS, STRING, is_numeric
-from titanic_batch.reading.moments import is_moment
+from titanic_batch.reading.moments import TIMESTAMP_PATTERN, is_moment
 from titanic_batch.reading.numbers import INT64_MAX, INT64_MIN
 
 BOUNDS = {pa.int64(): (INT64_MIN, INT64_MAX), pa.float64(): (-sys.float_info.max, sys.float_info.max)}
@@ -30,8 +30,11 @@ def json_schema_of(column: pap.Column, arrow_type: pa.DataType) -> dict[str, Any
     if column.description:
         described["description"] = column.description
     if is_moment(arrow_type):
-        described["format"] = "date" if pa.types.is_date(arrow_type) else "date-time"
-        return described | _merged([_as_text(check, nullable=column.nullable) for check in column.checks])
+        checks = _merged([_as_text(check, nullable=column.nullable) for check in column.checks])
+        if pa.types.is_date(arrow_type):
+            return described | {"format": "date"} | checks
+        # Not the format date-time, which requires the offset that is refused here.
+        return described | checks | _with_missing_texts({"pattern": TIMESTAMP_PATTERN}, nullable=column.nullable)
     constraints = _merged([_constraint(check, nullable=column.nullable) for check in column.checks])
     if pa.types.is_boolean(arrow_type):
         return described | constraints

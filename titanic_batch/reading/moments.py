@@ -21,7 +21,7 @@ from titanic_batch.reading.rules import TYPE, Mask
 TIMESTAMP = pa.timestamp("us")
 
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?$"
+TIMESTAMP_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?$"
 _FIRST, _LAST = pa.scalar(datetime.min, TIMESTAMP), pa.scalar(datetime.max, TIMESTAMP)
 
 
@@ -40,7 +40,9 @@ def booleans_from_text(text: pa.StringArray) -> tuple[pa.BooleanArray, dict[str,
 
 def moments_from_text(text: pa.StringArray, wanted: pa.DataType) -> tuple[pa.Array, dict[str, Mask]]:
     """Convert text without blanks around it to dates or timestamps; see `numbers.numbers_from_text`."""
-    pattern, parse = (_DATE, date.fromisoformat) if pa.types.is_date(wanted) else (_TIMESTAMP, datetime.fromisoformat)
+    pattern, parse = (
+        (_DATE, date.fromisoformat) if pa.types.is_date(wanted) else (TIMESTAMP_PATTERN, datetime.fromisoformat)
+    )
     if pc.all(pc.match_substring_regex(text, pattern)).as_py() is not False:
         try:
             moments = text.cast(wanted)

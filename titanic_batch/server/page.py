@@ -9,6 +9,7 @@ from flask import render_template
 from titanic_batch.checking.contract import Contract
 from titanic_batch.models.model import Model
 from titanic_batch.notebook import words
+from titanic_batch.reading.columns import MISSING_TEXTS
 from titanic_batch.version import __version__
 
 _CHOICES = {"boolean": [False, True]}
@@ -60,7 +61,7 @@ def _fields(contract: Contract) -> list[dict[str, Any]]:
                 "label": column.get("description", name),
                 "type": column.get("format", types[0]),
                 "required": "null" not in types,
-                "options": [value for value in column.get("enum", _CHOICES.get(types[0], [])) if value is not None],
+                "options": _options(column, types[0]),
                 "minimum": column.get("minimum"),
                 "maximum": column.get("maximum"),
                 "pattern": _pattern(column),
@@ -68,6 +69,14 @@ def _fields(contract: Contract) -> list[dict[str, Any]]:
             }
         )
     return fields
+
+
+def _options(column: dict[str, Any], json_type: str) -> list[Any]:
+    """Return the values that a column may have, if they are listed; a missing one is none of them."""
+    listed = next((part["enum"] for part in (column, *column.get("anyOf", ())) if "enum" in part), None)
+    if listed is None or listed == list(MISSING_TEXTS):
+        listed = _CHOICES.get(json_type, [])
+    return [value for value in listed if value is not None]
 
 
 def _pattern(column: dict[str, Any]) -> str | None:
